@@ -1,0 +1,146 @@
+"""What a model is to the rest of flowcore: two verbs, one reply. Nothing here imports a provider.
+
+Items, in and out, are plain dicts of the OpenAI Responses wire form, kept verbatim. A model needs ``stream_response``;
+``get_response`` drains it. ``stream_response`` yields the provider's events (objects of the openai package, or plain
+dicts with a ``type``) and, last of all, the ``ModelResponse``: both verbs end in the same reply.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from flowcore.errors import ModelBehaviorError
+from flowcore.models.usage import Usage
+
+if TYPE_CHECKING:
+    from flowcore.models.settings import ModelSettings
+
+Item: TypeAlias = dict[str, Any]
+"""One item of a conversation in the wire form of the OpenAI Responses API."""
+
+
+class ModelTracing(Enum):
+    """What a model call may write into traces."""
+
+    DISABLED = 0
+    ENABLED = 1
+    ENABLED_WITHOUT_DATA = 2
+
+    def is_disabled(self) -> bool:
+        return self is ModelTracing.DISABLED
+
+    def include_data(self) -> bool:
+        return self is ModelTracing.ENABLED
+
+
+class ToolSpec(Protocol):
+    """What a model needs to know of a function tool (``FunctionTool`` is one)."""
+
+    name: str
+    description: str
+    params_json_schema: dict[str, Any]
+    strict_json_schema: bool
+
+
+class HandoffSpec(Protocol):
+    """What a model needs to know of a handoff (``Handoff`` is one)."""
+
+    tool_name: str
+    tool_description: str
+    input_json_schema: dict[str, Any]
+    strict_json_schema: bool
+
+
+class OutputSchema(Protocol):
+    """What a model needs to know of an output type (``AgentOutputSchemaBase`` is one)."""
+
+    def is_plain_text(self) -> bool: ...
+    def name(self) -> str: ...
+    def json_schema(self) -> dict[str, Any]: ...
+    def is_strict_json_schema(self) -> bool: ...
+
+
+@dataclass(slots=True)
+class ModelResponse:
+    """What a model call gives.
+
+    ``output``: items in wire form. ``usage``: tokens of this call. ``response_id``: the provider's id, for
+    ``previous_response_id``. ``raw_output``: the very objects that the provider's client made of ``output``, where it
+    made any; only in this process, never stored.
+    """
+
+    output: list[Item]
+    usage: Usage = field(default_factory=Usage)
+    response_id: str | None = None
+    request_id: str | None = None
+    raw_usage: dict[str, Any] | None = None
+    raw_output: list[Any] | None = field(default=None, repr=False, compare=False)
+
+    def to_input_items(self) -> list[Item]:
+        """The output as input for a next call (the same dicts, not copies)."""
+        return list(self.output)
+
+
+class Model:
+    """A model: subclass it and write ``stream_response`` (or both verbs)."""
+
+    async def get_response(
+        self,
+        system_instructions: str | None,
+        input: str | Sequence[Mapping[str, Any]],
+        model_settings: ModelSettings,
+        tools: Sequence[Any],
+        output_schema: OutputSchema | None,
+        handoffs: Sequence[HandoffSpec],
+        tracing: ModelTracing,
+        *,
+        previous_response_id: str | None = None,
+        conversation_id: str | None = None,
+        prompt: Any | None = None,
+    ) -> ModelResponse:
+        """One reply of the model.
+
+        ``input``: a text, or items in wire form. ``tools``: ``ToolSpec`` objects or hosted tools (with a ``to_wire()``).
+        Raises ``ModelError`` (the world's fault), ``ModelBehaviorError`` (the model's), ``UserError`` (yours).
+        """
+        stream = self.stream_response(
+            system_instructions,
+            input,
+            model_settings,
+            tools,
+            output_schema,
+            handoffs,
+            tracing,
+            previous_response_id=previous_response_id,
+            conversation_id=conversation_id,
+            prompt=prompt,
+        )
+        last: Any = None
+        async for last in stream:
+            pass
+        if isinstance(last, ModelResponse):
+            return last
+        raise ModelBehaviorError(f"{type(self).__name__}.stream_response ended without a ModelResponse")
+
+    def stream_response(
+        self,
+        system_instructions: str | None,
+        input: str | Sequence[Mapping[str, Any]],
+        model_settings: ModelSettings,
+        tools: Sequence[Any],
+        output_schema: OutputSchema | None,
+        handoffs: Sequence[HandoffSpec],
+        tracing: ModelTracing,
+        *,
+        previous_response_id: str | None = None,
+        conversation_id: str | None = None,
+        prompt: Any | None = None,
+    ) -> AsyncIterator[Any]:
+        """The same call, streamed: the provider's events, then the ``ModelResponse``."""
+        raise NotImplementedError(f"{type(self).__name__} has to define stream_response")
+
+    async def close(self) -> None:
+        """Give back what the model holds (connections, a local server)."""

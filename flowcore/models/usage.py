@@ -1,0 +1,70 @@
+"""Tokens and requests, counted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(slots=True)
+class InputTokensDetails:
+    """Parts of the input tokens."""
+
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+
+
+@dataclass(slots=True)
+class OutputTokensDetails:
+    """Parts of the output tokens."""
+
+    reasoning_tokens: int = 0
+
+
+@dataclass(slots=True)
+class Usage:
+    """What model calls used: ``requests`` made, tokens in and out."""
+
+    requests: int = 0
+    input_tokens: int = 0
+    input_tokens_details: InputTokensDetails = field(default_factory=InputTokensDetails)
+    output_tokens: int = 0
+    output_tokens_details: OutputTokensDetails = field(default_factory=OutputTokensDetails)
+    total_tokens: int = 0
+
+    def add(self, other: Usage) -> None:
+        """Add another usage to this one."""
+        self.requests += other.requests
+        self.input_tokens += other.input_tokens
+        self.output_tokens += other.output_tokens
+        self.total_tokens += other.total_tokens
+        self.input_tokens_details.cached_tokens += other.input_tokens_details.cached_tokens
+        self.input_tokens_details.cache_write_tokens += other.input_tokens_details.cache_write_tokens
+        self.output_tokens_details.reasoning_tokens += other.output_tokens_details.reasoning_tokens
+
+    def to_counts(self) -> dict[str, int | float]:
+        """The numbers that aren't zero, flat: the form in which a fact records them."""
+        counts = {
+            "requests": self.requests,
+            "input_tokens": self.input_tokens,
+            "output_tokens": self.output_tokens,
+            "total_tokens": self.total_tokens,
+            "cached_tokens": self.input_tokens_details.cached_tokens,
+            "cache_write_tokens": self.input_tokens_details.cache_write_tokens,
+            "reasoning_tokens": self.output_tokens_details.reasoning_tokens,
+        }
+        return {name: count for name, count in counts.items() if count}
+
+    @classmethod
+    def from_counts(cls, counts: dict[str, Any]) -> Usage:
+        """The inverse of ``to_counts``; names it doesn't know are left out."""
+        return cls(
+            requests=counts.get("requests", 0),
+            input_tokens=counts.get("input_tokens", 0),
+            input_tokens_details=InputTokensDetails(
+                counts.get("cached_tokens", 0), counts.get("cache_write_tokens", 0)
+            ),
+            output_tokens=counts.get("output_tokens", 0),
+            output_tokens_details=OutputTokensDetails(counts.get("reasoning_tokens", 0)),
+            total_tokens=counts.get("total_tokens", 0),
+        )
