@@ -1,0 +1,192 @@
+"""Models behind OpenAI's Responses API. Items go in and come out as the very dicts that travel."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from flowcore.errors import ModelError
+from flowcore.models.base import HandoffSpec, Item, Model, ModelResponse, ModelTracing, OutputSchema
+from flowcore.models.openai_client import Clients, Endpoint
+from flowcore.models.openai_errors import broke_off, from_body
+from flowcore.models.openai_types import typed_event, typed_items
+from flowcore.models.settings import ModelSettings, to_wire
+from flowcore.models.tool_wire import output_format, tool_choice_to_wire, tools_to_wire
+from flowcore.models.usage import InputTokensDetails, OutputTokensDetails, Usage
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
+_TERMINAL = frozenset({"response.completed", "response.incomplete", "response.failed"})
+
+
+class OpenAIResponsesModel(Model):
+    """A model behind ``/responses``.
+
+    ``model``: the provider's name for it. ``openai_client``: an ``AsyncOpenAI`` to use; by default one is
+    made from OPENAI_API_KEY and OPENAI_BASE_URL. Its own retries are switched off: each call is one request.
+    """
+
+    def __init__(self, model: str, openai_client: AsyncOpenAI | None = None) -> None:
+        self.model = model
+        self._clients = Clients(openai_client)
+        self._endpoint = Endpoint(
+            model, "/responses", self._clients, lambda client: client.responses.with_raw_response.create
+        )
+
+    async def get_response(
+        self,
+        system_instructions: str | None,
+        input: str | Sequence[Mapping[str, Any]],
+        model_settings: ModelSettings,
+        tools: Sequence[Any],
+        output_schema: OutputSchema | None,
+        handoffs: Sequence[HandoffSpec],
+        tracing: ModelTracing,
+        *,
+        previous_response_id: str | None = None,
+        conversation_id: str | None = None,
+        prompt: Any | None = None,
+    ) -> ModelResponse:
+        body = request_body(
+            system_instructions,
+            input,
+            model_settings,
+            tools_to_wire(tools, handoffs),
+            output_schema,
+            previous_response_id,
+            conversation_id,
+            prompt,
+        )
+        answer = await self._endpoint.post(body, model_settings)
+        return self._reply(answer.data, [], model_settings, answer.request_id)
+
+    async def stream_response(
+        self,
+        system_instructions: str | None,
+        input: str | Sequence[Mapping[str, Any]],
+        model_settings: ModelSettings,
+        tools: Sequence[Any],
+        output_schema: OutputSchema | None,
+        handoffs: Sequence[HandoffSpec],
+        tracing: ModelTracing,
+        *,
+        previous_response_id: str | None = None,
+        conversation_id: str | None = None,
+        prompt: Any | None = None,
+    ) -> AsyncIterator[Any]:
+        body = request_body(
+            system_instructions,
+            input,
+            model_settings,
+            tools_to_wire(tools, handoffs),
+            output_schema,
+            previous_response_id,
+            conversation_id,
+            prompt,
+        )
+        finished: list[Item] = []
+        async with await self._endpoint.open(body, model_settings) as stream:
+            async for event in stream:
+                kind = event.get("type")
+                if kind == "error":
+                    raise from_body(event, where=self._endpoint.where(), request_id=stream.request_id)
+                if kind == "response.output_item.done":
+                    finished.append(event["item"])
+                if kind in _TERMINAL:
+                    reply = self._reply(event["response"], finished, model_settings, stream.request_id)
+                    yield typed_event(event)
+                    await stream.drain()
+                    break
+                yield typed_event(event)
+            else:
+                raise broke_off(self._endpoint.where(), "before response.completed", stream.request_id)
+        yield reply
+
+    def _reply(
+        self, response: dict[str, Any], finished: list[Item], settings: ModelSettings, request_id: str | None
+    ) -> ModelResponse:
+        """The reply in a response object.
+
+        ``finished``: its items as they were streamed, should it hold none itself.
+        """
+        error = response.get("error")
+        if response.get("status") == "failed" or isinstance(error, Mapping):
+            raise from_body(error or {}, where=self._endpoint.where(), request_id=request_id)
+        output = response.get("output") or finished
+        if not output and "output" not in response:
+            raise ModelError(f"{self._endpoint.where()}: the answer has no output; check OPENAI_BASE_URL")
+        usage = response.get("usage")
+        return ModelResponse(
+            output=output,
+            usage=usage_from_wire(usage),
+            response_id=response.get("id"),
+            request_id=request_id,
+            raw_usage=usage if settings.preserve_raw_usage else None,
+            raw_output=typed_items(output),
+        )
+
+    async def close(self) -> None:
+        await self._clients.close()
+
+
+def request_body(
+    system_instructions: str | None,
+    input: str | Sequence[Mapping[str, Any]],
+    settings: ModelSettings,
+    tools: list[dict[str, Any]],
+    output_schema: OutputSchema | None,
+    previous_response_id: str | None,
+    conversation_id: str | None,
+    prompt: Any | None,
+) -> dict[str, Any]:
+    """The JSON of a request, without ``model``. The input's dicts are put in as they are."""
+    text: dict[str, Any] = {"format": output_format(output_schema), "verbosity": settings.verbosity}
+    text = {name: value for name, value in text.items() if value is not None}
+    include = list(settings.response_include or ())
+    if settings.top_logprobs is not None and "message.output_text.logprobs" not in include:
+        include.append("message.output_text.logprobs")
+    body = {
+        "input": input if isinstance(input, (str, list)) else list(input),
+        "instructions": system_instructions,
+        "tools": tools or None,
+        # A stored prompt brings tools of its own; without any tool, the settings have nothing to choose from.
+        "tool_choice": tool_choice_to_wire(settings, tools) if tools or prompt is not None else None,
+        "parallel_tool_calls": settings.parallel_tool_calls if tools or prompt is not None else None,
+        "text": text or None,
+        "temperature": settings.temperature,
+        "top_p": settings.top_p,
+        "max_output_tokens": settings.max_tokens,
+        "truncation": settings.truncation,
+        "reasoning": to_wire(settings.reasoning),
+        "metadata": settings.metadata,
+        "store": settings.store,
+        "include": include or None,
+        "top_logprobs": settings.top_logprobs,
+        "context_management": settings.context_management,
+        "prompt_cache_retention": settings.prompt_cache_retention,
+        "prompt_cache_options": to_wire(settings.prompt_cache_options),
+        "previous_response_id": previous_response_id,
+        "conversation": conversation_id,
+        "prompt": to_wire(prompt),
+    }
+    return {name: value for name, value in body.items() if value is not None}
+
+
+def usage_from_wire(usage: Mapping[str, Any] | None) -> Usage:
+    """The usage of one request, from a response's ``usage``."""
+    if not usage:
+        return Usage(requests=1)
+    inputs = usage.get("input_tokens_details") or {}
+    outputs = usage.get("output_tokens_details") or {}
+    input_tokens, output_tokens = usage.get("input_tokens") or 0, usage.get("output_tokens") or 0
+    return Usage(
+        requests=1,
+        input_tokens=input_tokens,
+        input_tokens_details=InputTokensDetails(
+            inputs.get("cached_tokens") or 0, inputs.get("cache_write_tokens") or 0
+        ),
+        output_tokens=output_tokens,
+        output_tokens_details=OutputTokensDetails(outputs.get("reasoning_tokens") or 0),
+        total_tokens=usage.get("total_tokens") or input_tokens + output_tokens,
+    )
