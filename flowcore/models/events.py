@@ -77,9 +77,7 @@ class ReplyEvents:
         )
 
     def arguments_delta(self, index: int, item_id: str, delta: str) -> Event:
-        return self._event(
-            "response.function_call_arguments.delta", output_index=index, item_id=item_id, delta=delta
-        )
+        return self._event("response.function_call_arguments.delta", output_index=index, item_id=item_id, delta=delta)
 
     def part_done(self, index: int, item_id: str, part_index: int, part: dict[str, Any]) -> Event:
         return self._event(

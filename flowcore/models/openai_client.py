@@ -40,6 +40,7 @@ class Clients:
         # The user's client may retry by itself. A retry is an edge of our graph, so it's told not to.
         self._given = given.with_options(max_retries=0) if given is not None and given.max_retries else given
         self._options = options
+        self.base_url: str | None = options.get("base_url")
         self._own: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncOpenAI] = WeakKeyDictionary()
 
     def get(self) -> AsyncOpenAI:
