@@ -1,1 +1,49 @@
-"""flowcore."""
+"""flowcore: every agent run is an explicit state machine.
+
+Declare a ``Graph`` (or an ``Agent``, which has one), ``start`` a run, and find every step that it took in its
+journal. The names below
+are resolved when they're first used, so that ``import flowcore`` stays cheap.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_HOMES: dict[str, tuple[str, ...]] = {
+    "flowcore.engine.context": ("Context",),
+    "flowcore.engine.events": ("Committed", "Emitted"),
+    "flowcore.engine.run": ("Result", "Run", "answer", "load", "resume", "send", "start"),
+    "flowcore.errors": (
+        "AgentsException", "AlreadyResumed", "EffectInDoubt", "FlowcoreError", "GraphChanged", "GraphError",
+        "InputGuardrailTripwireTriggered", "LimitExceeded", "MaxTurnsExceeded", "ModelBehaviorError", "ModelError",
+        "ModelRefusalError", "ModelTimeoutError", "NodeTimeout", "NotOpen", "NotPaused",
+        "OutputGuardrailTripwireTriggered",
+        "ReplayMismatch", "RunCancelled", "RunConflict", "RunError", "RunExists", "RunFailed", "RunNotFound",
+        "StoreError",
+        "ToolInputGuardrailTripwireTriggered", "ToolOutputGuardrailTripwireTriggered", "ToolTimeoutError",
+        "UndeclaredTransition", "UpdateError", "UserError",
+    ),
+    "flowcore.graph.graph": ("Edge", "Graph", "continues"),
+    "flowcore.graph.node": ("Node", "Retry", "node"),
+    "flowcore.graph.outcomes": ("END", "START", "Ask", "Goto", "Key", "Of", "Pause", "Replace", "Select"),
+    "flowcore.graph.state": ("State", "add", "append", "merge", "replace"),
+    "flowcore.graph.values": ("Json",),
+    "flowcore.stores": ("MemoryStore", "SqliteStore", "Store", "open_store"),
+}  # fmt: skip
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__version__ = "0.1.0"
+__all__ = sorted([*_HOME_OF, "__version__"])
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'flowcore' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(home), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,1 @@
+"""The engine: ``drive`` is the one loop; ``start`` and ``resume`` give a ``Run``."""

@@ -1,0 +1,1 @@
+"""Declaring graphs: nodes, edges, state, and what a node may answer."""

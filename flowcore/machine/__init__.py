@@ -1,0 +1,1 @@
+"""Facts, ``fold`` and ``plan``: where a run is and what comes next. Pure."""

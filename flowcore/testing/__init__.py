@@ -1,0 +1,24 @@
+"""The tools that flowcore is tested with, for your own tests."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_HOMES: dict[str, tuple[str, ...]] = {
+    "flowcore.testing.clock": ("ManualClock",),
+    "flowcore.testing.crash": ("Crash", "CrashingStore", "Kills", "finish", "kill_everywhere"),
+    "flowcore.testing.scripted": ("ModelStep", "ScriptedModel", "assistant_message", "function_call", "message"),
+    "flowcore.testing.walks": ("journals", "same_walk", "walk_form"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_HOME_OF)
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'flowcore.testing' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(home), name)
+    return value

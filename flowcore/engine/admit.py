@@ -1,0 +1,33 @@
+"""The first fact of a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flowcore.graph.values import Json, codec_of
+from flowcore.machine.facts import Started
+
+if TYPE_CHECKING:
+    from flowcore.engine.tree import Live
+
+
+def started(
+    live: Live, input: Any, limits: dict[str, Any], meta: dict[str, Any] | None, parent: str | None = None
+) -> Started:
+    """The fact that admits a run. Raises UpdateError when the input doesn't fit the graph's state."""
+    now = live.tree.clock.time()
+    graph = live.graph
+    return Started(
+        seq=0,
+        started=now,
+        at=now,
+        node=graph.first,
+        visit=1,
+        graph=graph.name,
+        fingerprint=graph.fingerprint,
+        input=graph.initial(input),
+        limits=codec_of(Json, "limits").admit(limits)[0],
+        root=live.tree.root,
+        parent=parent,
+        meta=codec_of(Json, "meta").admit(meta)[0] if meta else None,
+    )

@@ -1,0 +1,380 @@
+"""``Context``: what a node is given besides the state. Effects, children, requests, emitting; time and chance, fixed
+per visit."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import inspect
+import random
+import uuid
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from pydantic_core import to_json
+
+from flowcore.engine.events import Emitted
+from flowcore.errors import EffectInDoubt, GraphError, ReplayMismatch, RunError, UserError
+from flowcore.graph.node import Node, Retry
+from flowcore.graph.outcomes import Ask
+from flowcore.graph.values import Codec, Json, adapter_of, codec_of
+from flowcore.machine.facts import Effect, Intent, Request
+from flowcore.machine.snapshot import Question, Visit
+from flowcore.stores.base import SessionWrite
+
+if TYPE_CHECKING:
+    from flowcore.engine.tree import Live
+    from flowcore.graph.graph import Graph
+
+T = TypeVar("T")
+
+
+class Suspend(BaseException):
+    """The entry ends here: child or request ``key`` waits. Not an ``Exception``, so that no node's ``except``
+    swallows it."""
+
+    def __init__(self, key: str, due: float | None = None, is_child: bool = True) -> None:
+        super().__init__(key)
+        self.key = key
+        self.due = due
+        self.is_child = is_child
+
+
+class Context:
+    """What a node is given. It's good for one entry; afterwards it refuses.
+
+    ``context``: the app's own object (never stored, given again at a resume). ``bound``: what the graph carries for
+    its nodes.
+    ``answers``: the answers to this visit's requests so far, by key.
+    """
+
+    __slots__ = (
+        "_caller", "_children", "_emitted", "_inflight", "_live", "_now", "_random", "_seq", "_state", "_used",
+        "answers", "attempt", "node", "retry", "spent", "visit", "visit_record", "writes",
+    )  # fmt: skip
+
+    def __init__(self, live: Live, node: Node, visit: Visit, caller: asyncio.Task[Any] | None) -> None:
+        self._live = live
+        self.visit_record = visit
+        self.node = node.name
+        self.visit = visit.number
+        self.attempt = visit.attempt
+        self.retry: Retry | None = node.retry
+        self.spent: dict[str, Any] | None = None
+        self.writes: list[SessionWrite] = []
+        self._seq = live.snapshot.seq
+        self._caller = caller
+        self._emitted = 0
+        self._inflight: set[asyncio.Task[Any]] = set()
+        self._used: set[str] | None = None
+        self._random: random.Random | None = None
+        self._state = "open"
+        questions = visit.questions
+        self.answers: dict[str, Any] = (
+            {key: question.answer for key, question in questions.items() if question.answered} if questions else {}
+        )
+
+    # -- what is known --------------------------------------------------------------------------------------------
+
+    @property
+    def run_id(self) -> str:
+        """The run's id; a child's is ``run/node.visit/key``."""
+        return self._live.id
+
+    @property
+    def graph(self) -> Graph:
+        """The graph that runs."""
+        return self._live.graph
+
+    @property
+    def bound(self) -> Any:
+        """What the graph carries for its nodes."""
+        return self._live.graph.bound
+
+    @property
+    def context(self) -> Any:
+        """The app's own object, as given to ``start`` or ``resume``."""
+        return self._live.context
+
+    @property
+    def limits(self) -> dict[str, Any]:
+        """The run's limits by name."""
+        return self._live.snapshot.limits
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """What the face that began the run wrote into it."""
+        return self._live.snapshot.meta
+
+    @property
+    def usage(self) -> dict[str, Any]:
+        """What the run has spent so far, its children included, as of this entry's last committed fact."""
+        return self._live.snapshot.usage
+
+    @property
+    def cause(self) -> dict[str, Any] | None:
+        """``{kind, message}`` of the error that led here, on an error or retry edge and after a failure."""
+        return self._live.snapshot.cause
+
+    @property
+    def turns(self) -> int:
+        """How many visits ran of the nodes that ``max_turns`` counts."""
+        return self._live.snapshot.turns(nodes=self._live.nodes)
+
+    @property
+    def listening(self) -> bool:
+        """Whether what is emitted reaches anybody, or the run was started with ``stream=True``."""
+        return self._live.tree.out is not None or self._live.stream
+
+    @property
+    def open_requests(self) -> list[str]:
+        """Keys of the run's requests that have no answer."""
+        return list(self._live.snapshot.open)
+
+    @property
+    def store(self) -> Any:
+        """The store that keeps the run (its sessions are read through it)."""
+        return self._live.tree.store
+
+    @property
+    def now(self) -> float:
+        """When this visit began, in seconds since the epoch: the same at every entry of it."""
+        return self.visit_record.opened
+
+    @property
+    def random(self) -> random.Random:
+        """Chance that is the same at every entry of this visit."""
+        if self._random is None:
+            self._random = random.Random(f"{self.run_id}/{self.node}.{self.visit}")
+        return self._random
+
+    def uuid(self) -> uuid.UUID:
+        """A UUID; the n-th of a visit is the same at every entry."""
+        return uuid.UUID(int=self.random.getrandbits(128), version=4)
+
+    def idempotency_key(self, key: str) -> str:
+        """The name of an effect for the world outside: the same before and after a retry, a pause, a failure and a
+        crash."""
+        return f"{self.run_id}/{self.node}.{self.visit}/{key}"
+
+    # -- what can be done -----------------------------------------------------------------------------------------
+
+    async def once(
+        self,
+        key: str,
+        fn: Callable[..., Any],
+        *args: Any,
+        returns: Any = Json,
+        on_crash: Literal["retry", "ask", "fail"] = "retry",
+    ) -> Any:
+        """Run ``fn(*args)`` and record its value under ``key``; at a later entry of the visit the record is given
+        instead.
+
+        ``returns``: the value's type (it's stored as JSON and checked). ``on_crash``: what a crash between start and
+        record means:
+        run again, ask a person, or fail. Raises what ``fn`` raises (nothing is recorded then), ReplayMismatch when
+        the record was
+        made with other arguments, EffectInDoubt.
+        """
+        self._use(key)
+        codec = _codec(returns, key)
+        digest = _digest(args) if args else ""
+        found = self.visit_record.effects.get(key)
+        if found is not None:
+            self._same(found.args, digest, key)
+            return codec.decode(found.value)
+        intent = self.visit_record.intents.get(key)
+        if intent is not None and on_crash != "retry":
+            decided = await self._doubt(key, on_crash)
+            if decided is not None:
+                return codec.decode(await self._record(key, decided["value"], digest, self._live.tree.clock.time()))
+        if asyncio.current_task() is self._caller:
+            return codec.decode(await self._perform(key, fn, args, codec, digest, on_crash))
+        return codec.decode(await self._guard(self._perform(key, fn, args, codec, digest, on_crash)))
+
+    async def _perform(
+        self, key: str, fn: Callable[..., Any], args: tuple[Any, ...], codec: Codec, digest: str, on_crash: str
+    ) -> Any:
+        live = self._live
+        live.tree.holder.check()
+        started = live.tree.clock.time()
+        if on_crash != "retry" and key not in self.visit_record.intents:
+            await live.commit(
+                Intent(live.snapshot.seq + 1, started, started, self.node, self.visit, key, digest, on_crash)
+            )
+        value = fn(*args)
+        if inspect.isawaitable(value):
+            value = await value
+        return await self._record(key, codec.admit(value)[0], digest, started)
+
+    async def _record(self, key: str, wire: Any, digest: str, started: float) -> Any:
+        live = self._live
+        usage, self.spent = self.spent, None
+        await live.commit(
+            Effect(
+                live.snapshot.seq + 1,
+                started,
+                live.tree.clock.time(),
+                self.node,
+                self.visit,
+                key,
+                wire,
+                digest,
+                None,
+                usage,
+            )
+        )
+        return wire
+
+    async def _doubt(self, key: str, on_crash: str) -> dict[str, Any] | None:
+        """What a person said about an effect that may have happened: None = do it again, else ``{"value": …}``."""
+        if on_crash == "fail":
+            raise EffectInDoubt(
+                f"{self.idempotency_key(key)}: a crash came after this effect had begun and before it was recorded;"
+                " it may have happened",
+                run_id=self.run_id,
+            )
+        question = f"in-doubt:{key}"
+        if question not in self.answers:
+            await self.request(
+                question,
+                {"key": key, "idempotency_key": self.idempotency_key(key), "choices": ["retry", "value", "fail"]},
+                kind="in_doubt",
+            )
+            raise Suspend(question, is_child=False)
+        answer = self.answers[question]
+        if answer == "retry":
+            return None
+        if isinstance(answer, dict) and "value" in answer:
+            return answer
+        raise EffectInDoubt(f"{self.idempotency_key(key)}: given up, as answered", run_id=self.run_id)
+
+    async def child(
+        self, graph: Any, input: Any, key: str, *, limits: dict[str, Any] | None = None, meta: dict[str, Any] | None =
+        None,
+        context: Any = None,
+    ) -> Any:  # fmt: skip
+        """Run a graph (or whatever has a ``.graph``) as a child run and return its output (JSON).
+
+        At a later entry of the visit a child that ended is found under its key, one that didn't goes on where it was.
+        While it
+        waits for an answer, this entry ends and the run waits with it. Raises what made the child fail.
+        """
+        from flowcore.engine.children import run_child  # the child needs `drive`, which needs this module
+
+        self._use(key)
+        graph = getattr(graph, "graph", graph)
+        found = self.visit_record.effects.get(key)
+        digest = _digest((input,))
+        if found is not None:
+            self._same(found.args, digest, key)
+            return found.value
+        work = run_child(
+            self._live, graph, input, (self._live, self.node, self.visit, key, digest), limits, meta,
+            self._live.context if context is None else context,
+        )  # fmt: skip
+        return await self._guard(work)
+
+    async def request(self, key: str, data: Any = None, *, schema: Any = None, kind: str = "decision") -> Question:
+        """Open a request (or find it open or answered from an earlier entry); never waits. ``key`` is unique in the
+        run."""
+        self._open()
+        question = self.visit_record.questions.get(key)
+        if question is None:
+            await self._live.commit(self.asked(Ask(key, data, schema, kind)))
+            question = self.visit_record.questions[key]
+        return question
+
+    def asked(self, ask: Ask, after: int = 0) -> Request:
+        """The fact that a request was opened; ``after`` facts are put before it."""
+        live = self._live
+        if ask.key in live.snapshot.open:
+            raise GraphError(f"node '{self.node}': a request '{ask.key}' is open already; its key must be unique")
+        now = live.tree.clock.time()
+        data = codec_of(Json, f"request '{ask.key}'").admit(ask.data)[0]
+        schema = None if ask.schema is None else adapter_of(ask.schema).json_schema()
+        return Request(live.snapshot.seq + 1 + after, now, now, self.node, self.visit, ask.key, ask.kind, data, schema)
+
+    def emit(self, data: Any) -> None:
+        """Hand something to whoever listens, now. It's never stored."""
+        self._open()
+        out = self._live.tree.out
+        if out is not None:
+            out(Emitted(self._live.id, self._seq, self.attempt, self._emitted, data))
+        self._emitted += 1
+
+    def spend(self, **counts: float) -> None:
+        """Add to what the run has used (``input_tokens=…``, ``cost=…``); written down with this entry's next fact."""
+        spent = self.spent = self.spent if self.spent is not None else {}
+        for name, count in counts.items():
+            spent[name] = spent.get(name, 0) + count
+
+    def to_session(self, session: str, items: list[Any]) -> None:
+        """Add items to a session, in the transaction that commits this entry's outcome."""
+        self._open()
+        self.writes.append(SessionWrite(session, 0, items))
+
+    # -- the entry's end ------------------------------------------------------------------------------------------
+
+    async def settle(self, cancel: bool = False) -> list[Suspend]:
+        """Close the context and let its effects finish (``cancel``: break them off). Returns who waits."""
+        self._state = "over"
+        if not self._inflight:
+            return []
+        tasks = list(self._inflight)
+        if cancel:
+            for task in tasks:
+                task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        return [result for result in results if isinstance(result, Suspend)]
+
+    async def _guard(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run in a task of its own: a sibling's failure doesn't break it off."""
+        task = asyncio.ensure_future(work)
+        self._inflight.add(task)
+        return await asyncio.shield(task)
+
+    def _use(self, key: str) -> None:
+        self._open()
+        if not isinstance(key, str) or not key:
+            raise UserError(f"node '{self.node}': an effect's key is a non-empty str, not {key!r}")
+        if self._used is None:
+            self._used = set()
+        if key in self._used:
+            raise GraphError(f"node '{self.node}' used the key '{key}' twice in one entry; keys name one effect each")
+        self._used.add(key)
+
+    def _open(self) -> None:
+        if self._state != "open":
+            raise RunError(
+                f"node '{self.node}': this context's entry is over; nothing can be done through it any more",
+                run_id=self._live.id,
+            )
+
+    def _same(self, recorded: str, digest: str, key: str) -> None:
+        if recorded != digest:
+            raise ReplayMismatch(
+                f"node '{self.node}', visit {self.visit}: '{key}' is recorded with other arguments; between effects a"
+                " body may compute only from its state, answers and recorded values"
+            )
+
+
+def _codec(returns: Any, key: str) -> Codec:
+    if returns is Json:
+        return _ANY
+    try:
+        return codec_of(returns, "an effect's value")
+    except TypeError:
+        return Codec(returns, f"effect '{key}'")
+
+
+_ANY = Codec(Json, "an effect's value")
+
+
+def _digest(args: tuple[Any, ...]) -> str:
+    """A short hash of arguments: what isn't data counts by its class."""
+    data = to_json(args, fallback=lambda one: f"<{type(one).__qualname__}>", inf_nan_mode="strings")
+    return hashlib.blake2b(data, digest_size=8).hexdigest()
+
+
+Body = Callable[[Any, Context], Awaitable[Any]]

@@ -1,0 +1,101 @@
+"""The leases that this process holds: one heartbeat and one watch for each store and event loop, whatever the number
+of runs."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from flowcore.errors import RunConflict, StoreError
+from flowcore.stores.base import LEASE_SECONDS, Owner, Store
+
+if TYPE_CHECKING:
+    from flowcore.engine.tree import Tree
+
+WATCH_SECONDS = 0.1
+"""How often the inbox of a shared store is looked at; a cancel from another process is seen this late at most."""
+MARGIN_SECONDS = 3.0
+"""An owner that couldn't beat stops starting effects this long before its leases end."""
+
+
+class Holder:
+    """The trees that this process drives over one store in one event loop."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.owner = Owner.this_process()
+        self.trees: dict[str, Tree] = {}
+        self._beaten = time.monotonic()
+        self._task: asyncio.Task[None] | None = None
+
+    def hold(self, tree: Tree) -> None:
+        """Keep a tree's lease from now on."""
+        self.trees[tree.root] = tree
+        if self.store.shared and (self._task is None or self._task.done()):
+            self._beaten = time.monotonic()
+            self._task = asyncio.get_running_loop().create_task(self._keep(), name="flowcore-lease")
+
+    def drop(self, tree: Tree) -> None:
+        """A tree's lease was given back."""
+        self.trees.pop(tree.root, None)
+        if not self.trees and self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    def check(self) -> None:
+        """Raises RunConflict when the leases may be lost: nothing may start then."""
+        if self.store.shared and time.monotonic() - self._beaten > LEASE_SECONDS - MARGIN_SECONDS:
+            raise RunConflict(
+                f"this process couldn't renew its lease for {time.monotonic() - self._beaten:.0f} s; somebody else may"
+                " have taken the run over"
+            )
+
+    async def _keep(self) -> None:
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            try:
+                if time.monotonic() - self._beaten > LEASE_SECONDS / 4:
+                    before = time.monotonic()
+                    await self.store.beat(self.owner)
+                    self._beaten = before
+                for root in await self.store.waiting(self.owner):
+                    tree = self.trees.get(root)
+                    if tree is not None:
+                        tree.poke()
+            except StoreError:
+                continue  # tried again; when it lasts, `check` stops the runs before the leases end
+
+
+_HOLDERS: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakKeyDictionary[Store, Holder]] = WeakKeyDictionary()
+
+
+def holder_of(store: Store) -> Holder:
+    """The running loop's holder for a store."""
+    stores = _HOLDERS.setdefault(asyncio.get_running_loop(), WeakKeyDictionary())
+    holder = stores.get(store)
+    if holder is None:
+        holder = stores[store] = Holder(store)
+    return holder
+
+
+def poke_local(store: Store, root: str) -> None:
+    """Wake the tree if this process drives it, in whichever loop."""
+    for loop, stores in list(_HOLDERS.items()):
+        holder = stores.get(store)
+        tree = holder.trees.get(root) if holder else None
+        if tree is not None and not loop.is_closed():
+            _call(loop, tree.poke)
+
+
+def _call(loop: asyncio.AbstractEventLoop, fn: Callable[[], None]) -> None:
+    try:
+        here = asyncio.get_running_loop() is loop
+    except RuntimeError:
+        here = False
+    if here:
+        fn()
+    else:
+        loop.call_soon_threadsafe(fn)

@@ -1,0 +1,287 @@
+"""``Graph``: nodes, labelled edges and a state schema, in one table. What is drawn from it is what can happen.
+
+A graph is checked when it's built: at once when its edges are given as one dict, else by ``build()`` or its first use.
+Afterwards it doesn't change.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pydantic import BaseModel
+
+from flowcore.errors import GraphError, UndeclaredTransition, UpdateError
+from flowcore.graph import check as checks
+from flowcore.graph import draw
+from flowcore.graph.node import ENGINE_LABELS, RETRY, Node, label_name, make_node
+from flowcore.graph.outcomes import END, START
+from flowcore.graph.state import Schema, listed
+from flowcore.graph.values import dumps, name_of, shorten
+
+if TYPE_CHECKING:
+    import networkx
+
+DONE = "done"
+"""The label of an edge that was declared without one."""
+
+Target = Any
+"""A function, a ``Node``, a node's name, ``END``, or ``continues(target)``."""
+
+
+class Edge(NamedTuple):
+    """One drawn edge: from ``source``, on the outcome ``on``, to ``target`` (names). ``continues``: the target's last
+    visit
+    is re-entered instead of a new one opened. ``error``: the exception class, where the label is one."""
+
+    source: str
+    on: str
+    target: str
+    continues: bool = False
+    error: type[BaseException] | None = None
+
+
+class continues(NamedTuple):
+    """In an edge table: re-enter the target's last visit (its effects, children and open requests)."""
+
+    target: Any
+
+
+class Graph:
+    """A workflow, declared.
+
+    ``Graph("name", State, {START: a, a: {"ok": b, ValueError: c}, b: END, c: END})`` builds it at once;
+    ``g = Graph("name", State)``, ``g.edge(START, a)``, ``g.edge(a, "ok", b)``, ``g.build()`` does it call by call.
+
+    ``takes``: the field that a plain input (no dict, no state) goes into. ``gives``: the field that is the run's
+    output;
+    without it the output is the whole final state as a dict. ``bound``: an object that nodes find as ``ctx.bound``.
+    ``parts``: texts drawn inside a node. ``marks``: further names that belong to the fingerprint (tools, agents).
+    ``verify``: called as ``verify(state, node name)`` when a stored run is resumed; raises GraphChanged.
+
+    Raises GraphError with every finding, each naming the node and the cure.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        state: type[BaseModel],
+        edges: Mapping[Any, Any] | None = None,
+        *,
+        nodes: Iterable[Any] = (),
+        takes: str | None = None,
+        gives: str | None = None,
+        bound: Any = None,
+        parts: Mapping[str, list[str]] | None = None,
+        marks: Iterable[str] = (),
+        verify: Callable[[Any, str], None] | None = None,
+    ) -> None:
+        if not isinstance(name, str) or not name:
+            raise GraphError(f"a graph's name is a non-empty str, not {name!r}")
+        self.name = name
+        self.schema = Schema(state)
+        self.takes = takes
+        self.gives = gives
+        self.bound = bound
+        self.parts = dict(parts or {})
+        self.marks = tuple(marks)
+        self.verify = verify
+        self.nodes: dict[str, Node] = {}
+        self.edges: list[Edge] = []
+        self.out: dict[str, dict[str, Edge]] = {}
+        self.ordinary: dict[str, Edge | None] = {}
+        self.first = ""
+        self.findings: list[checks.Finding] = []
+        self._errors: dict[str, list[Edge]] = {}
+        self._by_fn: dict[Any, str] = {}
+        self._built = False
+        self._fingerprint: str | None = None
+        for field in (takes, gives):
+            if field is not None and field not in self.schema.fields:
+                raise GraphError(f"graph '{name}': state '{self.schema.name}' has no field '{field}'")
+        for one in nodes:
+            self._node(one)
+        if edges is not None:
+            self._table(edges)
+            self.build()
+
+    def __repr__(self) -> str:
+        return f"<Graph {self.name!r}: {len(self.nodes)} nodes, {len(self.edges)} edges>"
+
+    # -- declaring -----------------------------------------------------------------------------------------------
+
+    def edge(self, source: Any, on: Any, target: Any = None, *, continues: bool = False) -> Graph:
+        """Declare one edge: ``edge(a, "ok", b)``, or ``edge(a, b)`` for a node's only ordinary edge. Returns the
+        graph."""
+        if self._built:
+            raise GraphError(f"graph '{self.name}' is built: declare its edges before its first use")
+        if target is None:
+            on, target = DONE, on
+        self._edge(source, on, target, continues)
+        return self
+
+    def build(self) -> Graph:
+        """Check the graph and close it. Raises GraphError with all that is wrong. Returns the graph."""
+        if self._built:
+            return self
+        for name, node in self.nodes.items():
+            if node.retry is not None and RETRY not in self.out.get(name, {}):
+                self._edge(name, RETRY, name, True)
+        self.findings = checks.check(self)
+        errors = [finding for finding in self.findings if finding.level == "error"]
+        if errors:
+            raise GraphError("\n".join(f"graph '{self.name}': {finding.message}" for finding in errors))
+        self.first = self.out[START][next(iter(self.out[START]))].target
+        for name in self.nodes:
+            edges = self.out.get(name, {})
+            plain = [edge for edge in edges.values() if edge.error is None and edge.on not in ENGINE_LABELS]
+            self.ordinary[name] = plain[0] if len(plain) == 1 else None
+            self._errors[name] = [edge for edge in edges.values() if edge.error is not None]
+        self._built = True
+        return self
+
+    def _table(self, edges: Mapping[Any, Any]) -> None:
+        if not isinstance(edges, Mapping):
+            raise GraphError(f"graph '{self.name}': edges is a dict {{source: target}}, not {shorten(edges)}")
+        for source, targets in edges.items():
+            pairs = targets.items() if isinstance(targets, Mapping) else [(DONE, targets)]
+            for on, target in pairs:
+                self._edge(source, on, target, False)
+
+    def _edge(self, source: Any, on: Any, target: Any, goes_on: bool) -> None:
+        if type(target) is continues:
+            target, goes_on = target.target, True
+        error = on if isinstance(on, type) and issubclass(on, BaseException) else None
+        if error is None and not (isinstance(on, str) and on):
+            raise GraphError(f"graph '{self.name}': an edge's label is a str or an exception class, not {shorten(on)}")
+        name = self._name(source, "source")
+        edge = Edge(name, label_name(on), self._name(target, "target"), goes_on, error)
+        out = self.out.setdefault(edge.source, {})
+        if edge.on in out:
+            raise GraphError(f"graph '{self.name}': node '{edge.source}' has two edges labelled '{edge.on}'; keep one")
+        out[edge.on] = edge
+        self.edges.append(edge)
+
+    def _name(self, of: Any, role: str) -> str:
+        if isinstance(of, str):
+            if of in (START, END):
+                if (of == END) == (role == "source"):
+                    raise GraphError(f"graph '{self.name}': {of} can't be an edge's {role}")
+                return of
+            return of  # a node by its name: whether there is one is checked when the graph is built
+        return self._node(of)
+
+    def _node(self, of: Any) -> str:
+        try:
+            known = self._by_fn.get(of)
+        except TypeError:
+            known = None
+        if known is not None:
+            return known
+        node = of if isinstance(of, Node) else make_node(of)
+        there = self.nodes.get(node.name)
+        if there is not None and there is not node:
+            raise GraphError(
+                f"graph '{self.name}': two nodes are called '{node.name}' ({there.source} and {node.source}); "
+                "rename one with @node(name=...)"
+            )
+        self.nodes[node.name] = node
+        self._by_fn[of] = node.name
+        return node.name
+
+    # -- what the machine asks -------------------------------------------------------------------------------------
+
+    def edge_for(self, node: str, on: str | None) -> Edge:
+        """The edge that a node's answer takes; ``None`` stands for its only ordinary edge. Raises
+        UndeclaredTransition."""
+        edges = self.out.get(node, {})
+        if on is None:
+            edge = self.ordinary.get(node)
+            if edge is not None:
+                return edge
+            raise UndeclaredTransition(
+                f"graph '{self.name}': node '{node}' returned no label, but it has several edges: {listed(edges)};"
+                " return Goto(label, ...)"
+            )
+        edge = edges.get(on)
+        if edge is None or edge.error is not None or (on in ENGINE_LABELS and on != OWN):
+            raise UndeclaredTransition(
+                f"graph '{self.name}': node '{node}' returned Goto({on!r}), but its edges are {listed(edges)};"
+                " add an edge or fix the label"
+            )
+        return edge
+
+    def edge_for_error(self, node: str, error: BaseException) -> Edge | None:
+        """The declared edge for an exception: the most specific class wins."""
+        found = [edge for edge in self._errors.get(node, ()) if edge.error and isinstance(error, edge.error)]
+        return max(found, key=lambda edge: len(edge.error.__mro__) if edge.error else 0, default=None)
+
+    def has(self, node: str, on: str) -> bool:
+        """Whether an edge with this label is declared."""
+        return on in self.out.get(node, ())
+
+    def initial(self, input: Any) -> dict[str, Any]:
+        """The wire form of the first state from what ``start`` was given. Raises UpdateError."""
+        cls = self.schema.cls
+        if isinstance(input, cls):
+            given: Any = {name: getattr(input, name) for name in self.schema.fields}
+        elif self.takes is not None and not (isinstance(input, dict) and self.takes in input):
+            given = {self.takes: input}
+        elif input is None:
+            given = {}
+        else:
+            given = input
+        if not isinstance(given, Mapping):
+            raise UpdateError(
+                f"graph '{self.name}' starts from a dict of its state's fields ({listed(self.schema.fields)}) or a"
+                f" {cls.__name__}, not {shorten(input)}"
+            )
+        return self.schema.initial(given)
+
+    def output(self, values: Mapping[str, Any]) -> Any:
+        """The run's output in wire form, from the final values."""
+        fields = self.schema.fields
+        if self.gives is not None:
+            return fields[self.gives].codec.admit(values[self.gives])[0]
+        return {name: field.codec.admit(values[name])[0] for name, field in fields.items()}
+
+    @property
+    def fingerprint(self) -> str:
+        """A short hash of topology, state schema and marks: it changes when a stored run may no longer fit."""
+        if self._fingerprint is None:
+            table = {
+                "edges": sorted([edge.source, edge.on, edge.target, edge.continues] for edge in self.edges),
+                "state": {name: name_of(field.codec.annotation) for name, field in self.schema.fields.items()},
+                "marks": sorted(self.marks),
+            }
+            self._fingerprint = hashlib.sha256(dumps(table)).hexdigest()[:16]
+        return self._fingerprint
+
+    # -- looking at it -----------------------------------------------------------------------------------------------
+
+    def check(self) -> list[checks.Finding]:
+        """What there is to say about the graph; errors have refused to build it."""
+        return checks.check(self)
+
+    def mermaid(self) -> str:
+        """The graph as a Mermaid state diagram, from the table that runs."""
+        return draw.mermaid(self.build())
+
+    def networkx(self) -> networkx.MultiDiGraph[str]:
+        """The graph as a ``networkx.MultiDiGraph``: nodes by name, edges keyed by label."""
+        return draw.to_networkx(self.build())
+
+    def with_(self, **changes: Any) -> Graph:
+        """The same table with another ``name``, ``bound``, ``parts``, ``marks`` or ``verify``; nothing is checked
+        again."""
+        unknown = set(changes) - {"name", "bound", "parts", "marks", "verify"}
+        if unknown:
+            raise TypeError(f"with_() can't change {listed(sorted(unknown))}")
+        other = object.__new__(Graph)
+        other.__dict__.update(self.build().__dict__, _fingerprint=None, **changes)
+        return other
+
+
+OWN = "timeout"
+"""The one engine label that a body may also take by itself (a Pause's ``late`` edge is often called so)."""

@@ -1,0 +1,289 @@
+"""A graph's state: its fields, how an update joins each (reducers), and the read-only view that a node gets."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
+from typing import Annotated, Any, ClassVar, Generic, NoReturn, TypeVar
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from flowcore.errors import GraphError, UpdateError, UserError
+from flowcore.graph.outcomes import Key, Of, Replace, Select
+from flowcore.graph.values import Codec, name_of, shorten
+
+T = TypeVar("T")
+Reducer = Callable[[Any, Any], Any]
+
+
+class State(BaseModel):
+    """The base of a graph's state. Any pydantic model will do; this one refuses unknown fields.
+
+    ``Annotated[list[str], append]`` gives a field its reducer: ``replace`` (default), ``append``, ``merge``, ``add``,
+    or a function ``(old, new) -> joined``.
+    """
+
+    model_config = {"extra": "forbid"}
+
+
+def replace(old: Any, new: Any) -> Any:
+    """The new value takes the old one's place."""
+    return new
+
+
+def append(old: list[T], new: list[T]) -> list[T]:
+    """The new elements come after the old ones; an update is a list of what is new."""
+    return [*old, *new]
+
+
+def merge(old: dict[str, T], new: dict[str, T]) -> dict[str, T]:
+    """The new keys join the old ones, and win where both have a value."""
+    return {**old, **new}
+
+
+def add(old: Any, new: Any) -> Any:
+    """``old + new``."""
+    return old + new
+
+
+def _read_only(self: Any, *args: Any, **kwargs: Any) -> NoReturn:
+    raise TypeError("the state is read-only: return what is new, e.g. Goto('done', field=value)")
+
+
+class Elements(list[T], Generic[T]):
+    """A read-only list that knows which fact brought each of its elements."""
+
+    __slots__ = ("_origins",)
+    _origins: list[tuple[int, int, int]]  # (first position, seq, index of that position in its fact)
+
+    def __init__(self, elements: Iterable[T] = ()) -> None:
+        super().__init__(elements)
+        self._origins = [(0, 0, 0)] if len(self) else []
+
+    def key(self, position: int) -> Key:
+        """The stable name of the element at a position (negative ones count from the end)."""
+        if position < 0:
+            position += len(self)
+        if not 0 <= position < len(self):
+            raise IndexError(f"position {position} of {len(self)} elements")
+        first, seq, index = self._origins[bisect_right(self._origins, (position, _FAR, _FAR)) - 1]
+        return Key(seq, index + position - first)
+
+    def keys(self) -> list[Key]:
+        """Every element's key, in order."""
+        return [self.key(position) for position in range(len(self))]
+
+    def grow(self, new: Iterable[T], seq: int) -> None:
+        """For ``fold`` alone: take in what a fact brought."""
+        before = len(self)
+        list.extend(self, new)
+        if len(self) > before:
+            self._origins.append((before, seq, 0))
+
+    append = extend = insert = remove = clear = pop = sort = reverse = _read_only
+    __setitem__ = __delitem__ = __iadd__ = __imul__ = _read_only
+
+    def __reduce__(self) -> Any:
+        return list, (list(self),)
+
+    def __deepcopy__(self, memo: Any) -> list[T]:
+        return deepcopy(list(self), memo)
+
+
+_FAR = 1 << 62
+
+
+class Frozen(dict[str, T], Generic[T]):
+    """A read-only dict."""
+
+    __slots__ = ()
+
+    __setitem__ = __delitem__ = __ior__ = _read_only
+    update = clear = pop = popitem = setdefault = _read_only
+
+    def __reduce__(self) -> Any:
+        return dict, (dict(self),)
+
+    def __deepcopy__(self, memo: Any) -> dict[str, T]:
+        return deepcopy(dict(self), memo)
+
+
+class StateField:
+    """One field: its codec, reducer and default."""
+
+    __slots__ = ("codec", "info", "is_list", "name", "reducer", "required")
+
+    def __init__(self, owner: str, name: str, info: FieldInfo) -> None:
+        self.name = name
+        self.info = info
+        reducers = [one for one in info.metadata if callable(one) and not isinstance(one, type)]
+        rest = [one for one in info.metadata if one not in reducers]
+        if len(reducers) > 1:
+            raise GraphError(f"state '{owner}': field '{name}' has {len(reducers)} reducers; keep one")
+        self.reducer: Reducer = reducers[0] if reducers else replace
+        annotation = info.annotation
+        if rest:
+            annotation = Annotated[annotation, *rest]  # type: ignore[assignment]
+        self.codec = Codec(annotation, f"state '{owner}': field '{name}'")
+        self.required = info.is_required()
+        origin = getattr(info.annotation, "__origin__", None)
+        self.is_list = origin is list
+        if self.reducer is append and not self.is_list:
+            raise GraphError(
+                f"state '{owner}': field '{name}' is joined by `append` but its type is {name_of(info.annotation)};"
+                " declare a list"
+            )
+        if self.reducer is merge and origin is not dict:
+            raise GraphError(
+                f"state '{owner}': field '{name}' is joined by `merge` but its type is {name_of(info.annotation)};"
+                " declare a dict"
+            )
+
+    def default(self) -> Any:
+        value = self.info.get_default(call_default_factory=True, validated_data={})
+        if value is PydanticUndefined:
+            raise UpdateError(f"{self.codec.label} is required")
+        return self.codec.admit(value)[1]
+
+    def hold(self, live: Any, seq: int) -> Any:
+        """A value in the form in which the state holds it: containers become read-only."""
+        kind = type(live)
+        if kind is list:
+            held: Elements[Any] = Elements()
+            held.grow(live, seq)
+            return held
+        if kind is dict:
+            return Frozen(live)
+        return live
+
+
+class Schema:
+    """A state class, read once."""
+
+    _views: ClassVar[dict[type, type]] = {}
+
+    def __init__(self, cls: type[BaseModel]) -> None:
+        if not (isinstance(cls, type) and issubclass(cls, BaseModel)):
+            raise GraphError(f"a state is a pydantic model (e.g. a subclass of flowcore.State), not {shorten(cls)}")
+        self.cls = cls
+        self.name = cls.__name__
+        self.fields = {name: StateField(self.name, name, info) for name, info in cls.model_fields.items()}
+        self._view = self._views.get(cls) or self._views.setdefault(cls, _view_class(cls))
+        self._names = set(self.fields)
+
+    def initial(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The wire form of a first state from what was given. Raises UpdateError on unknown or missing fields."""
+        self._known(given)
+        missing = [name for name, field in self.fields.items() if field.required and name not in given]
+        if missing:
+            raise UpdateError(f"state '{self.name}' needs {listed(missing)} to start")
+        return {name: self.fields[name].codec.admit(value)[0] for name, value in given.items()}
+
+    def begin(self, wire: Mapping[str, Any]) -> dict[str, Any]:
+        """The first values, from their wire form."""
+        self._known(wire)
+        return {
+            name: field.hold(field.codec.decode(wire[name]) if name in wire else field.default(), 0)
+            for name, field in self.fields.items()
+        }
+
+    def view(self, values: dict[str, Any]) -> Any:
+        """What a node sees: an instance of the state class that can't be written to; nothing is copied or validated."""
+        view: Any = object.__new__(self._view)
+        set_ = object.__setattr__
+        set_(view, "__dict__", values.copy())
+        set_(view, "__pydantic_fields_set__", self._names)
+        set_(view, "__pydantic_extra__", None)
+        set_(view, "__pydantic_private__", None)
+        return view
+
+    def _known(self, names: Iterable[str]) -> None:
+        unknown = [name for name in names if name not in self.fields]
+        if unknown:
+            raise UpdateError(
+                f"state '{self.name}' has no field {listed(unknown)}; its fields are {listed(self.fields)}"
+            )
+
+    def admit(self, update: Mapping[str, Any], where: str) -> tuple[dict[str, Any], dict[str, str] | None]:
+        """The wire form of a node's update and how each field is meant where it's not simply joined.
+
+        ``how`` maps a field to ``replace``, ``select`` or ``of``. Raises UpdateError naming ``where`` (the node),
+        field and cure.
+        """
+        wire: dict[str, Any] = {}
+        how: dict[str, str] | None = None
+        fields = self.fields
+        for name, value in update.items():
+            field = fields.get(name)
+            if field is None:
+                raise UpdateError(
+                    f"{where} updates '{name}', but state '{self.name}' has no such field; its fields are"
+                    f" {listed(fields)}"
+                )
+            kind = type(value)
+            try:
+                if kind is Replace:
+                    wire[name] = field.codec.admit(value.value)[0]
+                    how = {**(how or {}), name: "replace"}
+                elif kind is Select:
+                    wire[name] = self._admit_select(field, value)
+                    how = {**(how or {}), name: "select"}
+                elif kind is Of:
+                    wire[name] = [value.key, *value.path]
+                    how = {**(how or {}), name: "of"}
+                elif kind is list and any(type(one) is Of for one in value):
+                    wire[name] = self._admit_parts(field, value)
+                    how = {**(how or {}), name: "parts"}
+                else:
+                    wire[name] = field.codec.admit(value)[0]
+            except UpdateError as error:
+                raise UpdateError(f"{where}: {error}") from None
+        return wire, how
+
+    def _admit_parts(self, field: StateField, value: list[Any]) -> list[Any]:
+        new = iter(field.codec.admit([one for one in value if type(one) is not Of])[0])
+        return [{"of": [one.key, *one.path]} if type(one) is Of else {"new": next(new)} for one in value]
+
+    def _admit_select(self, field: StateField, select: Select) -> dict[str, Any]:
+        source = select.of or field.name
+        if source not in self.fields or not self.fields[source].is_list:
+            raise UpdateError(f"{field.codec.label}: Select(of={source!r}) names no list field of '{self.name}'")
+        elements = list(select.elements)
+        news = iter(self.fields[source].codec.admit([one for one in elements if type(one) is not Key])[0])
+        return {
+            "of": source,
+            "pick": [list(one) if type(one) is Key else {"new": next(news)} for one in elements],
+        }
+
+
+def pick(part: Any, path: Iterable[str | int], where: str) -> Any:
+    """A part of a recorded value."""
+    for step in path:
+        try:
+            part = part[step]
+        except (LookupError, TypeError):
+            raise UserError(f"{where}: the recorded value has no {step!r}") from None
+    return part
+
+
+def listed(names: Iterable[Any]) -> str:
+    """Names in quotes, with commas."""
+    return ", ".join(f"'{name}'" for name in names) or "none"
+
+
+def _view_class(cls: type[BaseModel]) -> type:
+    """A subclass whose instances refuse to be written to."""
+    return type(
+        cls.__name__,
+        (cls,),
+        {
+            "__setattr__": _read_only,
+            "__delattr__": _read_only,
+            "__module__": cls.__module__,
+            "__qualname__": cls.__qualname__,
+            "__doc__": cls.__doc__,
+        },
+    )

@@ -1,0 +1,272 @@
+"""Values that survive a journal: what may stand in a state or come out of an effect, and how it becomes JSON and back.
+
+A value's *wire* form is plain JSON (``None``, ``bool``, ``int``, ``float``, ``str``, ``list``, ``dict`` with text
+keys), its *live*
+form is what code sees. ``Codec.admit`` gives both, and the live one is always what ``decode`` would make of the wire
+one,
+so code sees the same before a crash and after it. Values of exact built-in types take a short way without pydantic.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import decimal
+import enum
+import json
+import math
+import types
+import typing
+import uuid
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, JsonValue, PydanticUserError, TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError
+
+from flowcore.errors import GraphError, UpdateError
+
+Json: TypeAlias = JsonValue
+"""Any JSON value: the type to declare where everything that is JSON may come."""
+
+_SCALARS = frozenset({str, int, float, bool, type(None)})
+_PYDANTIC_SCALARS = (
+    datetime.datetime, datetime.date, datetime.time, datetime.timedelta, decimal.Decimal, uuid.UUID, bytes,
+)  # fmt: skip
+_CONTAINERS = (list, dict, tuple, set, frozenset)
+
+
+def copy_json(value: Any) -> Any:
+    """A new JSON tree equal to ``value``; raises ValueError where something in it isn't JSON, telling the path."""
+    kind = type(value)
+    if kind is str or kind is int or kind is bool or value is None:
+        return value
+    if kind is dict:
+        copy = {}
+        for key, inner in value.items():
+            if type(key) is not str:
+                raise ValueError(f"the key {key!r} is a {type(key).__name__}, not a str")
+            inner_kind = type(inner)
+            copy[key] = inner if inner_kind is str or inner_kind is int else _copy_inner(inner, key)
+        return copy
+    if kind is list or kind is tuple:
+        return [inner if type(inner) is str else _copy_inner(inner, position) for position, inner in enumerate(value)]
+    if kind is float:
+        if not math.isfinite(value):
+            raise ValueError(f"{value!r} has no JSON form")
+        return value
+    if isinstance(value, dict):  # a read-only view or another subclass: its content counts
+        return copy_json(dict(value))
+    if isinstance(value, list):
+        return copy_json(list(value))
+    raise ValueError(f"a value of class {kind.__name__} isn't JSON")
+
+
+def _copy_inner(value: Any, where: object) -> Any:
+    try:
+        return copy_json(value)
+    except ValueError as error:
+        raise ValueError(f"at {where!r}: {error}") from None
+
+
+def dumps(value: Any) -> bytes:
+    """JSON as bytes. Lone surrogates and NUL survive."""
+    return _ENCODER.encode(value).encode("utf-8", "surrogatepass")
+
+
+def loads(data: bytes) -> Any:
+    """The inverse of ``dumps``. Raises ValueError on anything else."""
+    return json.loads(data.decode("utf-8", "surrogatepass"))
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False)
+
+
+class Codec:
+    """How values of one declared type travel.
+
+    ``label`` names the place in errors, e.g. ``state 'Order': field 'total'``.
+    """
+
+    __slots__ = ("_adapter", "_exact", "_tree", "annotation", "label", "native")
+
+    def __init__(self, annotation: Any, label: str) -> None:
+        self.annotation = annotation
+        self.label = label
+        self._adapter: TypeAdapter[Any] | None = None
+        self._exact: type | None = annotation if annotation in _SCALARS else None
+        if annotation is None:
+            self._exact = type(None)
+        self._tree = _is_tree(annotation)
+        self.native = self._exact is not None or self._tree
+        reason = not_closed(annotation)
+        if reason:
+            raise GraphError(
+                f"{label}: {reason} can't be stored as JSON and read back; declare a concrete type, or `flowcore.Json`"
+                " for any JSON value"
+            )
+
+    def admit(self, value: Any) -> tuple[Any, Any]:
+        """``(wire, live)`` of a value that code returned. Raises UpdateError if the type doesn't admit it."""
+        kind = type(value)
+        if kind is self._exact and (kind is not float or math.isfinite(value)):
+            return value, value
+        if self._tree:
+            try:
+                tree = copy_json(value)
+            except ValueError as error:
+                raise UpdateError(f"{self.label}: {error}") from None
+            if self._tree is not True and not self._tree(tree):
+                raise UpdateError(f"{self.label}: expected {name_of(self.annotation)}, got {shorten(value)}")
+            return tree, tree
+        return self._admit_through_pydantic(value)
+
+    def decode(self, wire: Any) -> Any:
+        """The live form of a wire form. Raises UpdateError when the type doesn't admit it."""
+        if self._exact is not None:
+            kind = type(wire)
+            if kind is self._exact:
+                return wire
+            if self._exact is float and kind is int:
+                return float(wire)
+            raise UpdateError(f"{self.label}: expected {name_of(self.annotation)}, got {shorten(wire)}")
+        if self._tree:
+            if self._tree is not True and not self._tree(wire):
+                raise UpdateError(f"{self.label}: expected {name_of(self.annotation)}, got {shorten(wire)}")
+            return wire
+        try:
+            return self.adapter.validate_json(dumps(wire))
+        except (ValidationError, UnicodeError) as error:
+            raise UpdateError(f"{self.label}: {explain(error)}") from None
+
+    @property
+    def adapter(self) -> TypeAdapter[Any]:
+        """pydantic's adapter of the type, made at first use."""
+        if self._adapter is None:
+            self._adapter = adapter_of(self.annotation)
+        return self._adapter
+
+    def _admit_through_pydantic(self, value: Any) -> tuple[Any, Any]:
+        adapter = self.adapter
+        try:
+            checked = adapter.validate_python(value, strict=True)
+            wire = adapter.dump_python(checked, mode="json", warnings="error")
+            live = adapter.validate_json(dumps(wire))
+        except ValidationError as error:
+            raise UpdateError(f"{self.label}: {explain(error)}; got {shorten(value)}") from None
+        except (PydanticSerializationError, UnicodeError, ValueError) as error:
+            raise UpdateError(f"{self.label}: {shorten(value)} has no JSON form: {error}") from None
+        if live != checked:
+            raise UpdateError(
+                f"{self.label}: {shorten(value)} doesn't survive being stored (read back it is {shorten(live)}); "
+                f"return exactly {name_of(self.annotation)}"
+            )
+        return wire, live
+
+
+def adapter_of(annotation: Any) -> TypeAdapter[Any]:
+    """A pydantic adapter whose bytes are base64 in JSON."""
+    try:
+        return TypeAdapter(annotation, config=ConfigDict(ser_json_bytes="base64", val_json_bytes="base64"))
+    except PydanticUserError:  # a model, dataclass or TypedDict has a config of its own
+        return TypeAdapter(annotation)
+
+
+@lru_cache(maxsize=512)
+def codec_of(annotation: Any, label: str) -> Codec:
+    """The codec of a hashable type, made once."""
+    return Codec(annotation, label)
+
+
+def _is_tree(annotation: Any) -> bool | Callable[[Any], bool]:
+    """True (any JSON), a check, or False, for types that are JSON trees as they are."""
+    if annotation is JsonValue:
+        return True
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is dict and arguments[0] is str and arguments[1] is JsonValue:
+        return lambda value: type(value) is dict
+    if origin is list:
+        (inner,) = arguments
+        if inner is JsonValue:
+            return lambda value: type(value) is list
+        if get_origin(inner) is dict and get_args(inner) == (str, JsonValue):
+            return lambda value: type(value) is list and all(type(one) is dict for one in value)
+        if inner in _SCALARS and inner is not float:
+            return lambda value: type(value) is list and all(type(one) is inner for one in value)
+    if origin in (Union, types.UnionType) and all(one in _SCALARS for one in arguments):
+        if float in arguments and int not in arguments:
+            return False
+        return lambda value: type(value) in arguments
+    if origin in (Union, types.UnionType):
+        checks = [_is_scalar(one) if one in _SCALARS and one is not float else _is_tree(one) for one in arguments]
+        if all(checks):
+            return lambda value: any(check is True or (check is not False and check(value)) for check in checks)
+    return False
+
+
+def _is_scalar(cls: type) -> Callable[[Any], bool]:
+    return lambda value: type(value) is cls
+
+
+def not_closed(annotation: Any, seen: frozenset[Any] = frozenset()) -> str:
+    """Why values of a type may not survive JSON: the part that's to blame, in words; empty when they do."""
+    if annotation in _SCALARS or annotation is None or annotation is JsonValue:
+        return ""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if annotation is Any or annotation is object:
+        return f"`{name_of(annotation)}`"
+    if origin is Annotated or origin is typing.Required or origin is typing.NotRequired:
+        return not_closed(arguments[0], seen)
+    if origin is Literal:
+        return ""
+    if origin in (Union, types.UnionType) or origin in _CONTAINERS:
+        return next(filter(None, (not_closed(one, seen) for one in arguments if one is not ...)), "")
+    if annotation in _CONTAINERS:
+        return f"`{name_of(annotation)}` without the type of its elements"
+    if isinstance(annotation, typing.TypeAliasType) if hasattr(typing, "TypeAliasType") else False:
+        return not_closed(annotation.__value__, seen)
+    if isinstance(annotation, type):
+        return _class_not_closed(annotation, seen)
+    return f"`{name_of(annotation)}`"
+
+
+def _class_not_closed(cls: type, seen: frozenset[Any]) -> str:
+    if cls in seen or issubclass(cls, (*_PYDANTIC_SCALARS, enum.Enum)):
+        return ""
+    seen = seen | {cls}
+    if issubclass(cls, BaseModel):
+        fields = {name: info.annotation for name, info in cls.model_fields.items()}
+    elif dataclasses.is_dataclass(cls) or typing.is_typeddict(cls) or hasattr(cls, "_fields"):
+        fields = get_type_hints(cls, include_extras=True)
+    else:
+        return f"a value of class `{cls.__name__}`"
+    for name, annotation in fields.items():
+        reason = not_closed(annotation, seen)
+        if reason:
+            return f"{reason} (in `{cls.__name__}.{name}`)"
+    return ""
+
+
+def explain(error: Exception) -> str:
+    """The first complaint of a pydantic error in one line, with its path."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    path = ".".join(str(part) for part in first["loc"])
+    return f"{path}: {first['msg']}" if path else str(first["msg"])
+
+
+def name_of(annotation: Any) -> str:
+    """A type as people write it."""
+    if annotation is JsonValue:
+        return "Json"
+    if isinstance(annotation, type) and not get_args(annotation):
+        return annotation.__name__
+    return str(annotation).replace("typing.", "")
+
+
+def shorten(value: Any, most: int = 80) -> str:
+    """A value's repr with its class, cut for an error message."""
+    text = repr(value)
+    return f"{text if len(text) <= most else text[: most - 1] + '…'} ({type(value).__name__})"

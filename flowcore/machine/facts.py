@@ -1,0 +1,179 @@
+"""The facts of a run: everything that happened, and nothing else. Frozen, numbered, timed; their values are plain JSON.
+
+``seq`` counts from 0 without a gap. ``started`` and ``at`` are seconds since the epoch: when what the fact tells
+began, and when it was
+written down. ``node`` and ``visit`` name the place that it happened at. Eight kinds, for good.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+Standing: TypeAlias = Literal["running", "waiting", "stopped", "failed", "cancelled", "done"]
+"""How a run stands. Not a node: an error or a cancel without a declared edge changes it and leaves the place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The run was admitted. ``input``: the first state's given fields. ``meta``: whatever a face wants to find
+    again."""
+
+    seq: int
+    started: float
+    at: float
+    node: str
+    visit: int
+    graph: str
+    fingerprint: str
+    input: dict[str, Any]
+    limits: dict[str, Any]
+    root: str
+    parent: str | None = None
+    meta: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """An edge was taken from (``node``, ``visit``) to ``to``; ``to_visit`` is the visit of the target.
+
+    ``update``: what is new, by field; ``how``: the fields that aren't simply joined (``replace``, ``select``, ``of``,
+    ``parts``).
+    ``attempt``: which attempt of the visit this ended. ``not_before``: the target isn't entered earlier. ``error``:
+    ``{kind, message}``
+    of what was raised, on an error or retry edge. ``usage``: counts spent since the visit's last fact.
+    """
+
+    seq: int
+    started: float
+    at: float
+    node: str
+    visit: int
+    on: str
+    to: str
+    to_visit: int
+    update: dict[str, Any]
+    how: dict[str, str] | None = None
+    attempt: int = 1
+    not_before: float | None = None
+    error: dict[str, Any] | None = None
+    usage: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """An effect finished, or a child run ended (``child`` is its id). ``args``: hash of the arguments it was called
+    with."""
+
+    seq: int
+    started: float
+    at: float
+    node: str
+    visit: int
+    key: str
+    value: Any
+    args: str = ""
+    child: str | None = None
+    usage: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """An effect that may not be repeated is about to start. ``on_crash``: ``ask`` or ``fail``."""
+
+    seq: int
+    started: float
+    at: float
+    node: str
+    visit: int
+    key: str
+    args: str
+    on_crash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A question was opened. ``data``: what is asked. ``schema``: JSON schema of the answer, if it has one."""
+
+    seq: int
+    started: float
+    at: float
+    node: str
+    visit: int
+    key: str
+    kind: str
+    data: Any = None
+    schema: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """Something from outside was taken in. ``kind``: ``answer`` (of request ``key``), ``cancel``, ``stop``, ``input``.
+
+    ``accepted`` is False for an answer whose request was no longer open; the fact remains, the answer has no effect.
+    """
+
+    seq: int
+    started: float
+    at: float
+    node: str
+    visit: int
+    id: str
+    kind: str
+    key: str | None = None
+    value: Any = None
+    accepted: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Rested:
+    """The run stopped moving and keeps its place. ``pause``: what it waits for (``on, into, until, late, enough,
+    keys``).
+
+    ``children``: keys of children that wait, where the run waits for them. ``error``: ``{kind, message}`` where it
+    failed. ``ran``:
+    the body of the visit had begun.
+    """
+
+    seq: int
+    started: float
+    at: float
+    node: str
+    visit: int
+    standing: Standing
+    attempt: int = 1
+    pause: dict[str, Any] | None = None
+    children: list[str] | None = None
+    error: dict[str, Any] | None = None
+    usage: dict[str, Any] | None = None
+    ran: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """The run goes on at its place. ``limits`` replace those of the same name. ``by``: "resume", "retries" or a
+    child's key."""
+
+    seq: int
+    started: float
+    at: float
+    node: str
+    visit: int
+    by: str
+    limits: dict[str, Any] | None = None
+    not_before: float | None = None
+
+
+Fact: TypeAlias = Started | Transition | Effect | Intent | Request | Signal | Rested | Resumed
+
+KINDS: dict[str, type[Fact]] = {
+    "started": Started,
+    "transition": Transition,
+    "effect": Effect,
+    "intent": Intent,
+    "request": Request,
+    "signal": Signal,
+    "rested": Rested,
+    "resumed": Resumed,
+}
+NAMES: dict[type[Fact], str] = {cls: name for name, cls in KINDS.items()}

@@ -1,0 +1,241 @@
+"""``fold``: facts into a run's state. Pure, and the cost of a fact is what is new in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from flowcore.errors import StoreError, UpdateError, UserError
+from flowcore.graph.node import LIMIT, OVER_BUDGET, RETRY
+from flowcore.graph.outcomes import END
+from flowcore.graph.state import Schema, StateField, append, pick, replace
+from flowcore.machine.facts import (
+    Effect,
+    Fact,
+    Intent,
+    Request,
+    Rested,
+    Resumed,
+    Signal,
+    Started,
+    Transition,
+)
+from flowcore.machine.snapshot import Question, Snapshot, Visit
+
+
+def fold(schema: Schema, s: Snapshot, fact: Fact) -> None:
+    """Take one fact in. Raises StoreError when it can't follow the facts before it: the journal is damaged."""
+    if fact.seq != s.seq + 1:
+        raise StoreError(f"run '{s.run}': fact {fact.seq} can't follow fact {s.seq}; the journal has a gap")
+    _FOLDS[type(fact)](schema, s, fact)
+    s.seq = fact.seq
+    s.at = fact.at
+
+
+def fold_all(schema: Schema, run: str, facts: Iterable[Fact]) -> Snapshot:
+    """A run's state from its whole journal."""
+    s = Snapshot(run)
+    for fact in facts:
+        fold(schema, s, fact)
+    return s
+
+
+def _started(schema: Schema, s: Snapshot, fact: Started) -> None:
+    s.graph, s.fingerprint = fact.graph, fact.fingerprint
+    s.root, s.parent = fact.root, fact.parent
+    s.created = fact.at
+    s.limits = dict(fact.limits)
+    s.meta = fact.meta or {}
+    s.values = schema.begin(fact.input)
+    _open_visit(s, fact.node, fact.visit, fact.at)
+
+
+def _transition(schema: Schema, s: Snapshot, fact: Transition) -> None:
+    visit = _visit_of(s, fact)
+    if fact.update:
+        staged = [_stage(schema, s, name, wire, fact, visit) for name, wire in fact.update.items()]
+        values = s.values
+        for field, live, joined in staged:  # nothing was changed so far, so a reducer that raised left no trace
+            if joined is _GROWS:
+                values[field.name].grow(live, fact.seq)
+            else:
+                values[field.name] = field.hold(joined, fact.seq)
+    if fact.on not in _BODILESS:
+        _ran(s, visit)
+    if fact.usage:
+        _spend(s, fact.usage)
+    pause = s.pause
+    if pause is not None:
+        for key in [key for key, question in s.open.items() if question.request.key in visit.questions]:
+            del s.open[key]
+        s.pause = None
+    s.standing = "running"
+    s.cause = fact.error
+    s.error = None
+    s.not_before = fact.not_before
+    if fact.to == END:
+        s.standing = "done"
+        s.open.clear()
+        s.visit = Visit(END, 1, fact.at)
+        return
+    there = s.visits.get(fact.to)
+    if there is not None and there.number == fact.to_visit:
+        s.visit = there
+        if fact.on == RETRY:
+            there.attempt = fact.attempt + 1
+    else:
+        _open_visit(s, fact.to, fact.to_visit, fact.at)
+
+
+def _open_visit(s: Snapshot, node: str, number: int, at: float) -> None:
+    before = s.visits.get(node)
+    if before is not None and before.questions:
+        for key in before.questions:
+            s.open.pop(key, None)
+    s.visit = s.visits[node] = Visit(node, number, at)
+    s.opened[node] = number
+
+
+def _ran(s: Snapshot, visit: Visit) -> None:
+    if not visit.ran:
+        visit.ran = True
+        s.ran[visit.node] = s.ran.get(visit.node, 0) + 1
+
+
+def _effect(schema: Schema, s: Snapshot, fact: Effect) -> None:
+    visit = _visit_of(s, fact)
+    visit.effects[fact.key] = fact
+    _ran(s, visit)
+    if fact.usage:
+        _spend(s, fact.usage)
+
+
+def _intent(schema: Schema, s: Snapshot, fact: Intent) -> None:
+    visit = _visit_of(s, fact)
+    visit.intents[fact.key] = fact
+    _ran(s, visit)
+
+
+def _request(schema: Schema, s: Snapshot, fact: Request) -> None:
+    question = Question(fact)
+    _visit_of(s, fact).questions[fact.key] = question
+    s.open[fact.key] = question
+
+
+def _signal(schema: Schema, s: Snapshot, fact: Signal) -> None:
+    if fact.kind == "answer" and fact.accepted and fact.key is not None:
+        question = s.open.pop(fact.key)
+        question.answered = True
+        question.answer = fact.value
+    elif fact.kind == "cancel":
+        s.cancel_asked = True
+    elif fact.kind == "stop":
+        s.stop_asked = True
+    elif fact.kind == "input":
+        s.inputs.append(fact.value)
+
+
+def _rested(schema: Schema, s: Snapshot, fact: Rested) -> None:
+    visit = _visit_of(s, fact)
+    if fact.ran:
+        _ran(s, visit)
+    s.standing = fact.standing
+    s.pause = fact.pause
+    s.waiting_children = fact.children or []
+    s.error = fact.error
+    s.stop_asked = s.cancel_asked = False
+    if fact.usage:
+        _spend(s, fact.usage)
+
+
+def _resumed(schema: Schema, s: Snapshot, fact: Resumed) -> None:
+    if fact.limits:
+        s.limits.update(fact.limits)
+    if s.standing == "failed":
+        s.visit.attempt += 1
+        s.cause = s.error
+    if fact.by == "retries":
+        s.auto_resumes += 1
+    elif fact.by == "resume":
+        s.auto_resumes = 0
+    s.standing = "running" if s.pause is None else "waiting"
+    s.waiting_children = []
+    s.stop_asked = s.cancel_asked = False
+    s.error = None
+    s.not_before = fact.not_before
+
+
+def _visit_of(s: Snapshot, fact: Fact) -> Visit:
+    visit = s.visits.get(fact.node)
+    if visit is None or visit.number != fact.visit:
+        raise StoreError(
+            f"run '{s.run}': fact {fact.seq} belongs to visit {fact.visit} of '{fact.node}', which isn't its last one"
+        )
+    return visit
+
+
+def _spend(s: Snapshot, usage: dict[str, Any]) -> None:
+    for name, count in usage.items():
+        s.usage[name] = s.usage.get(name, 0) + count
+
+
+def _value_of(s: Snapshot, visit: Visit, spec: list[Any]) -> Any:
+    effect = visit.effects.get(spec[0])
+    if effect is None:
+        raise UserError(f"visit {visit!r} has no effect '{spec[0]}'")
+    return pick(effect.value, spec[1:], f"effect '{spec[0]}'")
+
+
+def _stage(
+    schema: Schema, s: Snapshot, name: str, wire: Any, fact: Transition, visit: Visit
+) -> tuple[StateField, Any, Any]:
+    """``(field, what is new, the joined value)``; the last is ``_GROWS`` for a list that grows in place."""
+    field = schema.fields.get(name)
+    if field is None:
+        raise StoreError(f"run '{s.run}': fact {fact.seq} updates '{name}', which the state doesn't have")
+    how = fact.how.get(name) if fact.how else None
+    if how is None:
+        live = field.codec.decode(wire)
+    elif how == "replace":
+        live = field.codec.decode(wire)
+        return field, live, live
+    elif how == "of":
+        live = field.codec.decode(_value_of(s, visit, wire))
+    elif how == "parts":
+        parts = [_value_of(s, visit, part["of"]) if "of" in part else part["new"] for part in wire]
+        live = field.codec.decode(parts)
+    elif how == "select":
+        live = _selected(schema, s, wire, fact.seq)
+        return field, live, live
+    else:
+        raise StoreError(f"run '{s.run}': fact {fact.seq} updates '{name}' by '{how}', which is no way to")
+    if field.reducer is append:
+        return field, live, _GROWS
+    return field, live, live if field.reducer is replace else field.reducer(s.values[name], live)
+
+
+def _selected(schema: Schema, s: Snapshot, wire: dict[str, Any], seq: int) -> list[Any]:
+    source = s.values[wire["of"]]
+    by_key = dict(zip(source.keys(), source, strict=True)) if source else {}
+    codec = schema.fields[wire["of"]].codec
+    try:
+        return [by_key[tuple(one)] if type(one) is list else codec.decode([one["new"]])[0] for one in wire["pick"]]
+    except KeyError as error:
+        raise UpdateError(f"Select names an element that '{wire['of']}' doesn't have: {error}") from None
+
+
+_GROWS = object()
+
+_BODILESS = frozenset({LIMIT, OVER_BUDGET})
+"""Labels of transitions that the engine takes before a body runs."""
+
+_FOLDS: dict[type, Callable[[Schema, Snapshot, Any], None]] = {
+    Started: _started,
+    Transition: _transition,
+    Effect: _effect,
+    Intent: _intent,
+    Request: _request,
+    Signal: _signal,
+    Rested: _rested,
+    Resumed: _resumed,
+}

@@ -1,0 +1,145 @@
+"""``plan``: a run's state into the next command. Pure: the time is given, nothing is run, slept or written here."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, TypeAlias
+
+from flowcore.graph.graph import Graph
+from flowcore.graph.node import LIMIT, OVER_BUDGET
+from flowcore.machine.snapshot import Snapshot
+
+
+class Enter(NamedTuple):
+    """Run the body of the current place."""
+
+
+class Take(NamedTuple):
+    """Take the edge ``on`` without running a body."""
+
+    on: str
+    update: dict[str, Any]
+
+
+class Halt(NamedTuple):
+    """Write that the run rests: it was asked to."""
+
+    standing: str
+
+
+class Fail(NamedTuple):
+    """Write that the run failed here: a limit without an edge."""
+
+    reason: str
+
+
+class GoOn(NamedTuple):
+    """Write that a failed run goes on by itself."""
+
+    delay: float
+
+
+class Sleep(NamedTuple):
+    """Nothing to do before ``until`` (seconds since the epoch)."""
+
+    until: float
+
+
+class Rest(NamedTuple):
+    """Nothing to do at all. ``due``: from when on there is, if time alone brings it."""
+
+    due: float | None = None
+
+
+Command: TypeAlias = Enter | Take | Halt | Fail | GoOn | Sleep | Rest
+
+_ENTER = Enter()
+_REST = Rest()
+
+
+def plan(graph: Graph, s: Snapshot, now: float) -> Command:
+    """What comes next for a run in this state, at this time."""
+    if s.standing == "running":
+        return _running(graph, s, now)
+    if s.standing == "waiting":
+        return _waiting(s, now)
+    if s.standing == "failed":
+        retries = s.limits.get("retries") or 0
+        if s.auto_resumes < retries and not s.stop_asked:
+            delay = float(s.limits.get("delay_between_retries") or 0.0)
+            return GoOn(delay * 2**s.auto_resumes if s.limits.get("exponential_backoff") else delay)
+    return _REST
+
+
+def _running(graph: Graph, s: Snapshot, now: float) -> Command:
+    if s.cancel_asked:
+        return Halt("cancelled")
+    if s.stop_asked:
+        return Halt("stopped")
+    if s.not_before is not None and s.not_before > now:
+        return Sleep(s.not_before)
+    visit = s.visit
+    node = graph.nodes[visit.node]
+    if not visit.ran:
+        if node.limit is not None:
+            limit = s.limits.get(node.limit) if isinstance(node.limit, str) else node.limit
+            if limit is not None and s.ran.get(visit.node, 0) >= limit:
+                if graph.has(visit.node, LIMIT):
+                    return Take(LIMIT, {})
+                return Fail(f"node '{visit.node}' reached its limit of {limit} visits and has no edge 'limit'")
+        if graph.has(visit.node, OVER_BUDGET) and over_budget(s, now):
+            return Take(OVER_BUDGET, {})
+    return _ENTER
+
+
+def _waiting(s: Snapshot, now: float) -> Command:
+    if s.cancel_asked:
+        return Halt("cancelled")
+    if s.stop_asked:
+        return Halt("stopped")
+    pause = s.pause
+    if pause is None:
+        return _REST  # children wait: an answer to one of them appends Resumed here
+    keys = pause["keys"]
+    answered = [key for key in keys if key not in s.open]
+    if keys and (len(answered) == len(keys) or (pause["enough"] == "any" and answered)):
+        return Take(pause["on"], {pause["into"]: _answers(s, answered)} if pause["into"] else {})
+    until = pause["until"]
+    if until is None:
+        return _REST
+    if until <= now:
+        late = pause["late"] or pause["on"]
+        return Take(late, {pause["into"]: _answers(s, answered)} if pause["into"] and answered else {})
+    return Rest(due=until) if keys else Sleep(until)
+
+
+def _answers(s: Snapshot, keys: list[str]) -> dict[str, Any]:
+    """The answers by key, wherever in the run their requests were opened."""
+    return {
+        key: visit.questions[key].answer
+        for key in keys
+        for visit in s.visits.values()
+        if key in visit.questions and visit.questions[key].answered
+    }
+
+
+BUDGETS = {
+    "max_tokens": "total_tokens",
+    "max_input_tokens": "input_tokens",
+    "max_output_tokens": "output_tokens",
+    "max_cost": "cost",
+    "max_requests": "requests",
+}
+"""Run limits that are budgets, and the count of ``usage`` that each bounds. ``max_seconds`` bounds the time since the
+start."""
+
+
+def over_budget(s: Snapshot, now: float) -> str | None:
+    """The budget that is used up, in words; None while there is some left."""
+    for limit, count in BUDGETS.items():
+        most = s.limits.get(limit)
+        if most is not None and s.usage.get(count, 0) >= most:
+            return f"{limit}={most:g} is used up ({s.usage.get(count, 0):g})"
+    seconds = s.limits.get("max_seconds")
+    if seconds is not None and now - s.created >= seconds:
+        return f"max_seconds={seconds:g} have passed"
+    return None

@@ -1,0 +1,89 @@
+"""Where a run is: what ``fold`` makes of its facts. Only ``fold`` writes to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flowcore.machine.facts import Effect, Intent, Request, Standing
+
+
+class Question:
+    """A request of the run. ``answered`` tells whether ``answer`` is one (None may be an answer)."""
+
+    __slots__ = ("answer", "answered", "request")
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.answered = False
+        self.answer: Any = None
+
+
+class Visit:
+    """One stay at a node: its effects, intents and questions by key; ``attempt`` counts from 1; ``ran``: its body
+    left a fact."""
+
+    __slots__ = ("attempt", "effects", "intents", "node", "number", "opened", "questions", "ran")
+
+    def __init__(self, node: str, number: int, opened: float) -> None:
+        self.node = node
+        self.number = number
+        self.opened = opened
+        self.attempt = 1
+        self.ran = False
+        self.effects: dict[str, Effect] = {}
+        self.intents: dict[str, Intent] = {}
+        self.questions: dict[str, Question] = {}
+
+    def __repr__(self) -> str:
+        return f"<{self.node}.{self.number} attempt {self.attempt}>"
+
+
+class Snapshot:
+    """A run's state as of fact ``seq``.
+
+    ``values``: the state's fields. ``visit``: the current place. ``visits``: the last visit of each node. ``opened``,
+    ``ran``: how many
+    visits of a node were opened, and of how many the body ran. ``open``: requests without an answer, by key.
+    ``pause``: what a
+    waiting run waits for, ``waiting_children`` the keys of children that do. ``usage``: counts over the run and its
+    children.
+    """
+
+    __slots__ = (
+        "at", "auto_resumes", "cancel_asked", "cause", "created", "error", "fingerprint", "graph", "inputs", "limits",
+        "meta", "not_before", "open", "opened", "parent", "pause", "ran", "root", "run", "seq", "standing",
+        "stop_asked", "usage", "values", "visit", "visits", "waiting_children",
+    )  # fmt: skip
+
+    def __init__(self, run: str) -> None:
+        self.run = run
+        self.root = run
+        self.parent: str | None = None
+        self.graph = ""
+        self.fingerprint = ""
+        self.seq = -1
+        self.created = 0.0
+        self.at = 0.0
+        self.standing: Standing = "running"
+        self.limits: dict[str, Any] = {}
+        self.meta: dict[str, Any] = {}
+        self.values: dict[str, Any] = {}
+        self.visit = Visit("START", 0, 0.0)
+        self.visits: dict[str, Visit] = {}
+        self.opened: dict[str, int] = {}
+        self.ran: dict[str, int] = {}
+        self.open: dict[str, Question] = {}
+        self.pause: dict[str, Any] | None = None
+        self.waiting_children: list[str] = []
+        self.not_before: float | None = None
+        self.error: dict[str, Any] | None = None
+        self.cause: dict[str, Any] | None = None
+        self.usage: dict[str, Any] = {}
+        self.inputs: list[Any] = []
+        self.auto_resumes = 0
+        self.stop_asked = False
+        self.cancel_asked = False
+
+    def turns(self, counted: str = "max_turns", nodes: Any = ()) -> int:
+        """How many visits ran of the nodes that the limit ``counted`` counts."""
+        return sum(self.ran.get(name, 0) for name, node in nodes if node.limit == counted)

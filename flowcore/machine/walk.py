@@ -1,0 +1,83 @@
+"""A run's walk, read from its facts: the path, the networkx graph, and the normal form by which walks are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from flowcore.machine.facts import Effect, Fact, Request, Signal, Started, Transition
+
+if TYPE_CHECKING:
+    import networkx
+
+
+class Step(NamedTuple):
+    """One transition of a walk: the edge ``on`` was taken from ``node`` to ``to``."""
+
+    node: str
+    on: str
+    to: str
+
+
+def path(facts: Iterable[Fact]) -> list[Step]:
+    """The transitions in order."""
+    return [Step(fact.node, fact.on, fact.to) for fact in facts if type(fact) is Transition]
+
+
+def walk_graph(facts: Iterable[Fact]) -> networkx.DiGraph[int]:
+    """The walk as a networkx graph: one node for each transition (by seq), one edge to the next, labelled with what
+    was taken.
+
+    Node attributes: node, visit, on, to, attempt, started, at, duration (seconds), usage, error, agent (where the
+    update named one).
+    """
+    import networkx  # 400 ms: only who asks for it pays
+
+    graph: networkx.DiGraph[int] = networkx.DiGraph()
+    last: Transition | None = None
+    for fact in facts:
+        if type(fact) is not Transition:
+            continue
+        graph.add_node(
+            fact.seq,
+            node=fact.node, visit=fact.visit, on=fact.on, to=fact.to, attempt=fact.attempt, started=fact.started,
+            at=fact.at, duration=fact.at - fact.started, usage=fact.usage or {}, error=fact.error,
+        )  # fmt: skip
+        if last is not None:
+            graph.add_edge(last.seq, fact.seq, on=last.on)
+        last = fact
+    return graph
+
+
+def same_form(facts: Sequence[Fact]) -> list[Any]:
+    """What of a journal makes its walk: two ways of running the same thing give equal forms.
+
+    Left out: times, ids of letters, nonces, intents, rests and resumes, and ``retries``' own. Grouped by visit in
+    order of
+    opening; within a visit effects, requests and answers by key, then its transitions in order.
+    """
+    order: list[tuple[str, int]] = []
+    effects: dict[tuple[str, int], list[Any]] = {}
+    moves: dict[tuple[str, int], list[Any]] = {}
+    for fact in facts:
+        place = (fact.node, fact.visit)
+        if isinstance(fact, (Started, Transition, Effect, Request, Signal)) and place not in moves:
+            order.append(place)
+            effects[place], moves[place] = [], []
+        if isinstance(fact, Started):
+            moves[place].append(("started", fact.graph, fact.input))
+        elif isinstance(fact, Transition):
+            error = fact.error and (fact.error["kind"], fact.error["message"])
+            moves[place].append(
+                ("transition", fact.on, fact.to, fact.to_visit, fact.update, fact.how, fact.attempt, error, fact.usage)
+            )
+        elif isinstance(fact, Effect):
+            effects[place].append((fact.key, "effect", fact.value, fact.args))
+        elif isinstance(fact, Request):
+            effects[place].append((fact.key, "request", fact.kind, fact.data))
+        elif isinstance(fact, Signal) and fact.kind == "answer" and fact.accepted:
+            answered = next(
+                (p for p in reversed(order) if any(e[0] == fact.key and e[1] == "request" for e in effects[p])), place
+            )
+            effects[answered].append((fact.key, "answer", fact.value))
+    return [(place, sorted(effects[place], key=lambda one: one[:2]), moves[place]) for place in order]

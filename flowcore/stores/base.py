@@ -1,0 +1,266 @@
+"""What a store keeps and what it promises. Journals, leases, the inbox, the index of runs, sessions.
+
+The promises, for whoever writes a store:
+
+- ``append`` is atomic for each member of a batch and fenced by (run, expected seq, epoch of the tree's root): a
+member whose
+  epoch is not the root's, or whose first seq isn't the next one, gets RunConflict and leaves nothing behind. A member
+  whose facts are already there with this writer's nonce is a success (the commit's answer was lost). What a member
+  consumes
+  from the inbox, opens, closes and writes to a session becomes visible with its facts or not at all.
+- One lease a tree of runs, kept in the root's index row; it belongs to an owner (a process), whose heartbeat keeps
+all its leases.
+- ``signal`` has no condition on seq: any process may send at any time. An answer is accepted only while its request
+is open
+  and no other answer to it waits in the inbox.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from flowcore.machine.facts import Fact, Standing
+
+LEASE_SECONDS = 15.0
+"""How long an owner's leases outlive its last heartbeat."""
+
+
+class Owner(NamedTuple):
+    """A process that may hold leases. ``id`` is new for each process; ``pid`` and ``born`` let others on the host see
+    it's gone."""
+
+    id: str
+    host: str
+    pid: int
+    born: str
+
+    @classmethod
+    def this_process(cls) -> Owner:
+        """A new owner for this process."""
+        pid = os.getpid()
+        return cls(f"{pid}-{secrets.token_hex(6)}", socket.gethostname(), pid, process_born(pid) or "")
+
+
+def process_born(pid: int) -> str | None:
+    """When a process of this host started, as an opaque text; None if it's gone, "" where the host doesn't tell.
+
+    Linux: field 22 of /proc/PID/stat (proc(5)). Zombies count as gone.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:
+            fields = stat.read().rpartition(")")[2].split()
+    except FileNotFoundError:
+        if os.path.isdir("/proc/self"):
+            return None
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return None
+        except PermissionError:
+            return ""
+        return ""
+    except OSError:
+        return ""
+    return None if fields[0] == "Z" else fields[19]
+
+
+def is_gone(host: str, pid: int, born: str) -> bool:
+    """Whether an owner's process is known to be gone: only ever true for processes of this host."""
+    if host != socket.gethostname():
+        return False
+    now = process_born(pid)
+    return now is None or bool(born and now and now != born)
+
+
+@dataclass(slots=True)
+class Claim:
+    """A lease. ``epoch``: its number, in every append. ``head``: seq of the last fact, -1 if there's none. ``nonce``:
+    this
+    writer's mark in the rows that it writes."""
+
+    epoch: int
+    head: int
+    nonce: str
+
+
+@dataclass(slots=True)
+class OpenRequest:
+    """A question that a run of the tree waits for. ``run`` is the run that asked, ``root`` its tree."""
+
+    root: str
+    run: str
+    key: str
+    kind: str
+    data: Any
+    schema: dict[str, Any] | None
+    node: str
+    opened: float
+
+
+@dataclass(slots=True)
+class Letter:
+    """Something sent to a run and not taken in yet. ``kind``: ``answer``, ``cancel``, ``stop``, ``input``."""
+
+    run: str
+    id: str
+    kind: str
+    key: str | None = None
+    value: Any = None
+    at: float = 0.0
+
+
+@dataclass(slots=True)
+class IndexRow:
+    """What can be listed of a run without reading its journal. Times are seconds since the epoch.
+
+    ``node``, ``turns``: as of the last rest, and for a running run as of its last transition. ``owner``: who holds
+    it, or None.
+    ``due``: when it has something to do by itself (a retry, a deadline). ``waiting``: how many requests are open in
+    its tree.
+    """
+
+    run: str
+    root: str
+    parent: str | None
+    graph: str
+    fingerprint: str
+    standing: Standing
+    node: str
+    created: float
+    updated: float
+    due: float | None = None
+    turns: int = 0
+    tokens: int = 0
+    error: str | None = None
+    label: str = ""
+    owner: str | None = None
+    waiting: int = 0
+
+
+@dataclass(slots=True)
+class SessionWrite:
+    """Items that a fact adds to a session: kept under (session, run, seq, i)."""
+
+    session: str
+    seq: int
+    items: list[Any]
+
+
+@dataclass(slots=True)
+class Append:
+    """One run's member of a batch: ``facts`` with rising seq from ``facts[0].seq`` on, and what becomes true with them.
+
+    ``index``: the run's new index row, if it changed. ``opened``: requests that open. ``closed``: keys of requests
+    that close.
+    ``consumed``: ids of letters taken in. ``writes``: what goes to sessions.
+    """
+
+    run: str
+    root: str
+    facts: Sequence[Fact]
+    index: IndexRow | None = None
+    opened: Sequence[OpenRequest] = ()
+    closed: Sequence[str] = ()
+    consumed: Sequence[str] = ()
+    writes: Sequence[SessionWrite] = ()
+
+
+@dataclass(slots=True)
+class Page:
+    """One page of runs and where the next begins (None: this was the last)."""
+
+    runs: list[IndexRow] = field(default_factory=list)
+    after: str | None = None
+
+
+class SessionItem(NamedTuple):
+    """An item of a session and its position (rising, not dense)."""
+
+    position: int
+    item: Any
+
+
+class Store(Protocol):
+    """Where runs live. See the module's text for what each store promises. All methods raise StoreError on I/O
+    trouble."""
+
+    inline: bool
+    """An append never suspends: its cost isn't worth a thread or a task."""
+    shared: bool
+    """Other processes can reach it: leases need a heartbeat and the inbox has to be watched."""
+
+    async def admit(self, member: Append, owner: Owner) -> Claim:
+        """Make a new root run, held by ``owner``. Raises RunExists."""
+
+    async def claim(self, run: str, owner: Owner) -> Claim:
+        """Take the lease of a root run. Raises RunNotFound; RunConflict while somebody alive (this owner too) holds
+        it."""
+
+    async def append(self, batch: Sequence[Append], claim: Claim) -> list[Exception | None]:
+        """Write a batch of one tree; one answer a member: None, or why it was refused (RunConflict)."""
+
+    def append_now(self, batch: Sequence[Append], claim: Claim) -> list[Exception | None] | None:
+        """``append`` without suspending, for inline stores; None: the store is busy, nothing was written, use
+        ``append``."""
+
+    async def release(self, run: str, claim: Claim, known: int = 0) -> bool:
+        """Give the lease of a root run back, unless more than ``known`` letters wait for its tree; whether it was
+        given back."""
+
+    async def read(self, run: str, after: int = -1) -> list[Fact]:
+        """The facts with a seq above ``after``, in order. Raises RunNotFound, StoreError when the journal is
+        damaged."""
+
+    async def signal(self, letter: Letter) -> bool:
+        """Put a letter into the inbox of its run's tree. False: an answer to a request that isn't open. Raises
+        RunNotFound."""
+
+    async def inbox(self, root: str) -> list[Letter]:
+        """The letters that wait for a tree, oldest first."""
+
+    async def beat(self, owner: Owner) -> None:
+        """Keep the owner's leases for another LEASE_SECONDS."""
+
+    async def waiting(self, owner: Owner) -> list[str]:
+        """Root runs held by this owner for which letters wait."""
+
+    async def get(self, run: str) -> IndexRow:
+        """One run's index row. Raises RunNotFound."""
+
+    async def runs(
+        self,
+        *,
+        standing: str | None = None,
+        root: str | None = None,
+        limit: int = 50,
+        after: str | None = None,
+    ) -> Page:
+        """Root runs, the latest first, or with ``root`` the runs of one tree. Reads no journal."""
+
+    async def requests(self, root: str | None = None, limit: int = 100) -> list[OpenRequest]:
+        """Open requests of one tree, or of all."""
+
+    async def due(self, now: float, limit: int = 100) -> list[str]:
+        """Root runs that nobody holds and that have something to do by now."""
+
+    async def session_items(
+        self, session: str, *, upto: int | None = None, limit: int | None = None
+    ) -> list[SessionItem]:
+        """A session's items, oldest first: those at or before ``upto``; with ``limit`` only the latest so many."""
+
+    async def session_write(self, session: str, items: Sequence[Any]) -> None:
+        """Add items from outside of a run."""
+
+    async def session_pop(self, session: str) -> Any | None:
+        """Remove and return the latest item; None if there's none."""
+
+    async def session_clear(self, session: str) -> None:
+        """Remove all items."""
+
+    async def close(self) -> None:
+        """Give back connections. The runs stay."""
