@@ -31,7 +31,7 @@ JsonSchema: TypeAlias = dict[str, Any]
 _Kind = inspect._ParameterKind
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class FuncSchema:
     """What a function takes, made once when it's declared.
 
