@@ -2,17 +2,17 @@
 
 The promises, for whoever writes a store:
 
-- ``append`` is atomic for each member of a batch and fenced by (run, expected seq, epoch of the tree's root): a
-member whose
-  epoch is not the root's, or whose first seq isn't the next one, gets RunConflict and leaves nothing behind. A member
-  whose facts are already there with this writer's nonce is a success (the commit's answer was lost). What a member
-  consumes
-  from the inbox, opens, closes and writes to a session becomes visible with its facts or not at all.
-- One lease a tree of runs, kept in the root's index row; it belongs to an owner (a process), whose heartbeat keeps
-all its leases.
-- ``signal`` has no condition on seq: any process may send at any time. An answer is accepted only while its request
-is open
-  and no other answer to it waits in the inbox.
+- ``append`` is atomic for each member of a batch and fenced by (run, expected seq, epoch of the tree's root): a member
+  whose epoch is not the root's, whose root is released, or whose first seq isn't the next one, gets RunConflict and
+  leaves nothing behind. A member whose facts are all there already with this writer's nonce is a success (the commit's
+  answer was lost): try again with the same member. What a member consumes from the inbox, opens, closes and writes to
+  a session becomes visible with its facts or not at all. A child's first member makes its index row, from ``index`` or
+  else from its ``Started``.
+- One lease a tree of runs, kept in the root's index row; it belongs to an owner (a process), whose heartbeat keeps all
+  its leases.
+- ``signal`` has no condition on seq: any process may send at any time. An answer is accepted only while its request is
+  open and no other answer to it waits in the inbox. A letter with the id of one that waits already is that letter.
+- Run ids are 1 to 512 printable characters, session ids 1 to 512 of any; else UserError.
 """
 
 from __future__ import annotations
@@ -79,9 +79,8 @@ def is_gone(host: str, pid: int, born: str) -> bool:
 
 @dataclass(slots=True)
 class Claim:
-    """A lease. ``epoch``: its number, in every append. ``head``: seq of the last fact, -1 if there's none. ``nonce``:
-    this
-    writer's mark in the rows that it writes."""
+    """A lease. ``epoch``: its number, in every append. ``head``: seq of the root's last fact. ``nonce``: this writer's
+    mark in the rows that it writes."""
 
     epoch: int
     head: int
@@ -118,10 +117,12 @@ class Letter:
 class IndexRow:
     """What can be listed of a run without reading its journal. Times are seconds since the epoch.
 
-    ``node``, ``turns``: as of the last rest, and for a running run as of its last transition. ``owner``: who holds
-    it, or None.
-    ``due``: when it has something to do by itself (a retry, a deadline). ``waiting``: how many requests are open in
-    its tree.
+    ``node``, ``updated``: as of the last index row written, and for a running run as of its last transition and fact.
+    ``turns``, ``tokens``: as of the last index row. ``due``: when it has something to do by itself (a retry, a
+    deadline).
+    Filled in by the store, whatever was written: ``owner``, the id of the living owner that holds its tree, or None;
+    ``waiting``, how many requests are open in it and its descendants. ``root``, ``parent``, ``created`` stay what they
+    were when the run began.
     """
 
     run: str
@@ -190,7 +191,8 @@ class Store(Protocol):
     trouble."""
 
     inline: bool
-    """An append never suspends: its cost isn't worth a thread or a task."""
+    """An append normally doesn't suspend: its cost isn't worth a thread or a task (``append_now``). A shared store may
+    still suspend in one, instead of blocking the loop, until its file is open and while another process writes."""
     shared: bool
     """Other processes can reach it: leases need a heartbeat and the inbox has to be watched."""
 
@@ -198,11 +200,17 @@ class Store(Protocol):
         """Make a new root run, held by ``owner``. Raises RunExists."""
 
     async def claim(self, run: str, owner: Owner) -> Claim:
-        """Take the lease of a root run. Raises RunNotFound; RunConflict while somebody alive (this owner too) holds
-        it."""
+        """Take the lease of a root run.
+
+        Raises RunNotFound; RunConflict while somebody alive (this owner too) holds it; UserError for a child.
+        """
 
     async def append(self, batch: Sequence[Append], claim: Claim) -> list[Exception | None]:
-        """Write a batch of one tree; one answer a member: None, or why it was refused (RunConflict)."""
+        """Write a batch of one tree; one answer a member: None, or why it was refused.
+
+        RunConflict, as told above; StoreError where a value can't be encoded. Raises StoreError when nothing was
+        written, or when nobody knows: try again with the same batch.
+        """
 
     def append_now(self, batch: Sequence[Append], claim: Claim) -> list[Exception | None] | None:
         """``append`` without suspending, for inline stores; None: the store is busy, nothing was written, use
@@ -210,15 +218,15 @@ class Store(Protocol):
 
     async def release(self, run: str, claim: Claim, known: int = 0) -> bool:
         """Give the lease of a root run back, unless more than ``known`` letters wait for its tree; whether it was
-        given back."""
+        given back. Raises RunConflict if it isn't held under this claim any more."""
 
     async def read(self, run: str, after: int = -1) -> list[Fact]:
         """The facts with a seq above ``after``, in order. Raises RunNotFound, StoreError when the journal is
         damaged."""
 
     async def signal(self, letter: Letter) -> bool:
-        """Put a letter into the inbox of its run's tree. False: an answer to a request that isn't open. Raises
-        RunNotFound."""
+        """Put a letter into the inbox of its run's tree. False: an answer to a request that isn't open, or to which
+        an answer waits already. Raises RunNotFound."""
 
     async def inbox(self, root: str) -> list[Letter]:
         """The letters that wait for a tree, oldest first."""
@@ -240,13 +248,20 @@ class Store(Protocol):
         limit: int = 50,
         after: str | None = None,
     ) -> Page:
-        """Root runs, the latest first, or with ``root`` the runs of one tree. Reads no journal."""
+        """Root runs, the latest first, or with ``root`` the runs of one tree, the oldest first. Reads no journal.
+
+        ``after`` is the ``after`` of an earlier page.
+        """
 
     async def requests(self, root: str | None = None, limit: int = 100) -> list[OpenRequest]:
-        """Open requests of one tree, or of all."""
+        """Open requests of one tree, or of all, oldest first."""
 
     async def due(self, now: float, limit: int = 100) -> list[str]:
-        """Root runs that nobody holds and that have something to do by now."""
+        """Root runs that nobody holds and that have something to do by ``now``.
+
+        Their due time has passed; or they stand ``running`` without one (their owner died); or, while they stand
+        running or waiting, more letters wait than were known when they were released.
+        """
 
     async def session_items(
         self, session: str, *, upto: int | None = None, limit: int | None = None

@@ -1,0 +1,429 @@
+"""A store in this process's memory: it keeps the facts themselves, or with ``keep_bytes`` what a file would hold."""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from secrets import token_hex
+from typing import Any
+
+from flowcore.errors import FlowcoreError
+from flowcore.graph.values import copy_json, dumps, loads
+from flowcore.machine.facts import Fact, Transition
+from flowcore.stores import checks
+from flowcore.stores.base import (
+    Append,
+    Claim,
+    IndexRow,
+    Letter,
+    OpenRequest,
+    Owner,
+    Page,
+    SessionItem,
+    is_gone,
+)
+
+
+class _Tree:
+    """What belongs to a root run and its descendants together: lease, inbox, open requests."""
+
+    __slots__ = ("epoch", "journals", "known", "letters", "owner", "requests", "root")
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self.owner: Owner | None = None
+        self.epoch = 0
+        self.known = 0
+        self.letters: list[Letter] = []
+        self.requests: dict[tuple[str, str], OpenRequest] = {}
+        self.journals: list[_Journal] = []
+
+    def holder(self) -> Owner | None:
+        """Who holds the lease and is alive."""
+        owner = self.owner
+        return None if owner is None or is_gone(owner.host, owner.pid, owner.born) else owner
+
+
+class _Journal:
+    """The facts of a run (or their rows) and its index row. ``marks``: from which seq on which writer wrote."""
+
+    __slots__ = ("facts", "index", "marks", "nonce", "tree")
+
+    def __init__(self, tree: _Tree, index: IndexRow) -> None:
+        self.tree = tree
+        self.index = index
+        self.facts: list[Any] = []
+        self.nonce = ""
+        self.marks: list[tuple[int, str]] = []
+
+    def wrote(self, nonce: str, first: int, last: int) -> bool:
+        """Whether all the facts from ``first`` to ``last`` are there and are this writer's."""
+        if last >= len(self.facts):
+            return False
+        at = bisect_right(self.marks, first, key=lambda mark: mark[0])
+        return self.marks[at - 1][1] == nonce and (at == len(self.marks) or last < self.marks[at][0])
+
+
+class MemoryStore:
+    """Runs in memory: they die with the store. Costs a run a microsecond or two a fact.
+
+    ``keep_bytes``: keep every value as the bytes that a file would hold and decode it on each read, for tests of what
+    survives; see ``copy``. Leases hold between the owners of this process and don't expire.
+    """
+
+    inline = True
+    shared = False
+
+    def __init__(self, *, keep_bytes: bool = False) -> None:
+        self.keep_bytes = keep_bytes
+        self._pack: Callable[[Any], Any] = dumps if keep_bytes else _same
+        self._unpack: Callable[[Any], Any] = loads if keep_bytes else copy_json
+        self._lock = threading.Lock()
+        self._journals: dict[str, _Journal] = {}
+        self._trees: dict[str, _Tree] = {}
+        self._lettered: dict[str, _Tree] = {}
+        self._sessions: dict[str, list[tuple[int, Any]]] = {}
+        self._position = 0
+
+    def copy(self) -> MemoryStore:
+        """An independent store with the same runs, letters and sessions, as after a crash: nobody holds a lease."""
+        other = MemoryStore(keep_bytes=self.keep_bytes)
+        with self._lock:
+            for tree in self._trees.values():
+                twin = _Tree(tree.root)
+                twin.epoch = tree.epoch
+                twin.known = tree.known
+                twin.letters = list(tree.letters)
+                twin.requests = dict(tree.requests)
+                other._trees[tree.root] = twin
+                for journal in tree.journals:
+                    new = _Journal(twin, journal.index)
+                    new.facts = list(journal.facts)
+                    new.nonce = journal.nonce
+                    new.marks = list(journal.marks)
+                    twin.journals.append(new)
+                    other._journals[journal.index.run] = new
+            other._lettered = {root: other._trees[root] for root in self._lettered}
+            other._sessions = {session: list(items) for session, items in self._sessions.items()}
+            other._position = self._position
+        return other
+
+    # Leases
+
+    async def admit(self, member: Append, owner: Owner) -> Claim:
+        """Make a new root run, held by ``owner``. Raises RunExists."""
+        checks.check_member(member)
+        index = checks.first_index(member)
+        with self._lock:
+            if member.run in self._journals:
+                raise checks.exists(member.run)
+            tree = _Tree(member.run)
+            journal = _Journal(tree, index)
+            claim = Claim(1, member.facts[-1].seq, token_hex(6))
+            if member.facts[0].seq != 0:
+                raise checks.wrong_seq(member, 0)
+            self._write(journal, member, claim.nonce)
+            tree.owner, tree.epoch = owner, 1
+            self._begin(journal, index)
+        return claim
+
+    async def claim(self, run: str, owner: Owner) -> Claim:
+        """Take the lease of a root run. Raises RunNotFound, RunConflict while it's held, UserError for a child."""
+        with self._lock:
+            tree = self._journal(run).tree
+            if tree.root != run:
+                raise checks.not_root(run, tree.root)
+            holder = tree.holder()
+            if holder is not None:
+                raise checks.held(run, holder.host, holder.pid, holder.id == owner.id)
+            tree.owner = owner
+            tree.epoch += 1
+            return Claim(tree.epoch, len(self._journals[run].facts) - 1, token_hex(6))
+
+    async def release(self, run: str, claim: Claim, known: int = 0) -> bool:
+        """Give the lease of a root run back, unless more than ``known`` letters wait; whether it was given back."""
+        with self._lock:
+            tree = self._journal(run).tree
+            if tree.epoch != claim.epoch or tree.owner is None or tree.root != run:
+                raise checks.released(run)
+            if len(tree.letters) > known:
+                return False
+            tree.owner, tree.known = None, known
+            return True
+
+    async def beat(self, owner: Owner) -> None:
+        """Nothing: the owner's process is this one."""
+
+    # Journals
+
+    async def append(self, batch: Sequence[Append], claim: Claim) -> list[Exception | None]:
+        """Write a batch of one tree; one answer a member: None, or why it was refused."""
+        return self.append_now(batch, claim)
+
+    def append_now(self, batch: Sequence[Append], claim: Claim) -> list[Exception | None]:
+        """``append`` without suspending: this store is never busy."""
+        with self._lock:
+            return [self._append(member, claim) for member in batch]
+
+    def _append(self, member: Append, claim: Claim) -> Exception | None:
+        facts = member.facts
+        journal = self._journals.get(member.run)
+        if journal is None or not facts:
+            return self._append_first(member, claim)
+        tree = journal.tree
+        if (
+            tree.epoch != claim.epoch
+            or tree.owner is None
+            or tree.root != member.root
+            or facts[0].seq != len(journal.facts)
+        ):
+            if journal.wrote(claim.nonce, facts[0].seq, facts[-1].seq):
+                return None
+            if tree.epoch == claim.epoch and tree.owner is not None and tree.root == member.root:
+                return checks.wrong_seq(member, len(journal.facts))
+            return checks.lost(member, claim.epoch, tree.owner is not None, tree.epoch)
+        try:
+            self._write(journal, member, claim.nonce)
+        except FlowcoreError as error:
+            return error
+        return None
+
+    def _append_first(self, member: Append, claim: Claim) -> Exception | None:
+        """A child's first facts: they come with the child itself."""
+        try:
+            checks.check_member(member)
+            index = checks.first_index(member)
+            tree = self._trees.get(member.root)
+            if tree is None or tree.epoch != claim.epoch or tree.owner is None:
+                held = tree is not None and tree.owner is not None
+                return checks.lost(member, claim.epoch, held, tree.epoch if tree else None)
+            if member.facts[0].seq != 0:
+                return checks.wrong_seq(member, 0)
+            journal = _Journal(tree, index)
+            self._write(journal, member, claim.nonce)
+            self._begin(journal, index)
+        except FlowcoreError as error:
+            return error
+        return None
+
+    def _begin(self, journal: _Journal, index: IndexRow) -> None:
+        tree = journal.tree
+        journal.index = replace(index, root=tree.root, owner=None, waiting=0)
+        self._trees[tree.root] = tree
+        tree.journals.append(journal)
+        self._journals[index.run] = journal
+
+    def _write(self, journal: _Journal, member: Append, nonce: str) -> None:
+        """What the member brings; all of it is made before any of it is kept."""
+        facts: Sequence[Any] = member.facts
+        if len(facts) > 1:
+            checks.check_member(member)
+        if self.keep_bytes:
+            facts = [checks.encode_fact(member.run, fact) for fact in facts]
+        opened = (
+            [replace(one, data=self._pack(one.data), schema=self._pack(one.schema)) for one in member.opened]
+            if member.opened
+            else ()
+        )
+        if member.writes:
+            self._write_sessions(member)
+        if journal.nonce != nonce:
+            journal.nonce = nonce
+            journal.marks.append((len(journal.facts), nonce))
+        journal.facts += facts
+        index = member.index
+        if index is not None:
+            old = journal.index
+            journal.index = replace(index, root=old.root, parent=old.parent, created=old.created, owner=None, waiting=0)
+        if member.closed or opened or member.consumed:
+            self._write_mail(journal.tree, member, opened)
+
+    def _write_sessions(self, member: Append) -> None:
+        packed = [(write.session, [self._pack(item) for item in write.items]) for write in member.writes]
+        for session, _ in packed:
+            checks.check_session_id(session)
+        for session, items in packed:
+            self._extend(session, items)
+
+    def _write_mail(self, tree: _Tree, member: Append, opened: Sequence[OpenRequest]) -> None:
+        for key in member.closed:
+            tree.requests.pop((member.run, key), None)
+        for request in opened:
+            tree.requests[request.run, request.key] = request
+        if member.consumed:
+            tree.letters = [letter for letter in tree.letters if letter.id not in member.consumed]
+            if not tree.letters:
+                self._lettered.pop(tree.root, None)
+
+    async def read(self, run: str, after: int = -1) -> list[Fact]:
+        """The facts with a seq above ``after``, in order. Raises RunNotFound; StoreError for a damaged journal."""
+        facts: list[Any] = self._journal(run).facts[max(after + 1, 0) :]
+        return [checks.decode_row(run, "memory", row) for row in facts] if self.keep_bytes else facts
+
+    def _journal(self, run: str) -> _Journal:
+        checks.check_run_id(run)
+        try:
+            return self._journals[run]
+        except KeyError:
+            raise checks.not_found(run) from None
+
+    # The inbox
+
+    async def signal(self, letter: Letter) -> bool:
+        """Put a letter into the inbox of its run's tree. False: an answer to what isn't open. Raises RunNotFound."""
+        value = self._pack(checks.check_json(letter.value, f"{letter.kind} to run '{letter.run}'"))
+        with self._lock:
+            tree = self._journal(letter.run).tree
+            if any(one.id == letter.id for one in tree.letters):
+                return True
+            if letter.kind == "answer" and (
+                (letter.run, letter.key) not in tree.requests
+                or any(one.kind == "answer" and (one.run, one.key) == (letter.run, letter.key) for one in tree.letters)
+            ):
+                return False
+            tree.letters.append(replace(letter, value=value))
+            self._lettered[tree.root] = tree
+            return True
+
+    async def inbox(self, root: str) -> list[Letter]:
+        """The letters that wait for a tree, oldest first."""
+        tree = self._trees.get(root)
+        if tree is None or not tree.letters:
+            return []
+        return [replace(letter, value=self._unpack(letter.value)) for letter in tree.letters]
+
+    async def waiting(self, owner: Owner) -> list[str]:
+        """Root runs held by this owner for which letters wait."""
+        with self._lock:
+            return [
+                root for root, tree in self._lettered.items() if tree.owner is not None and tree.owner.id == owner.id
+            ]
+
+    # The index
+
+    async def get(self, run: str) -> IndexRow:
+        """One run's index row. Raises RunNotFound."""
+        return self._row(self._journal(run))
+
+    def _row(self, journal: _Journal) -> IndexRow:
+        index, tree = journal.index, journal.tree
+        holder = tree.holder()
+        node, updated = index.node, index.updated
+        if index.standing == "running":
+            node, updated = self._place(journal)
+        below = index.run + "/"
+        waiting = sum(index.run == tree.root or run == index.run or run.startswith(below) for run, _ in tree.requests)
+        return replace(index, node=node, updated=updated, owner=holder.id if holder else None, waiting=waiting)
+
+    def _place(self, journal: _Journal) -> tuple[str, float]:
+        """Where a running run stands, and since when."""
+        for fact in reversed(journal.facts):
+            if fact.kind == "transition" if self.keep_bytes else type(fact) is Transition:
+                return fact.to, journal.facts[-1].at
+        return journal.index.node, journal.facts[-1].at
+
+    async def runs(
+        self,
+        *,
+        standing: str | None = None,
+        root: str | None = None,
+        limit: int = 50,
+        after: str | None = None,
+    ) -> Page:
+        """Root runs, the latest first, or with ``root`` the runs of one tree, the oldest first. Reads no journal."""
+        with self._lock:
+            journals: Iterable[_Journal]
+            if root is None:
+                journals = [self._journals[one] for one in self._trees]
+            else:
+                journals = list(self._trees[root].journals) if root in self._trees else ()
+        found = sorted(
+            (one for one in journals if standing is None or one.index.standing == standing),
+            key=lambda one: (one.index.created, one.index.run),
+            reverse=root is None,
+        )
+        if after is not None:
+            cursor = checks.read_cursor(after)
+            found = [
+                one
+                for one in found
+                if ((one.index.created, one.index.run) < cursor) == (root is None)
+                and (one.index.created, one.index.run) != cursor
+            ]
+        page = found[:limit]
+        return Page([self._row(one) for one in page], _cursor(page) if len(found) > len(page) else None)
+
+    async def requests(self, root: str | None = None, limit: int = 100) -> list[OpenRequest]:
+        """Open requests of one tree, or of all, oldest first."""
+        with self._lock:
+            trees = list(self._trees.values()) if root is None else [self._trees[root]] if root in self._trees else []
+            found = [request for tree in trees for request in tree.requests.values()]
+        found.sort(key=lambda request: request.opened)
+        return [
+            replace(request, data=self._unpack(request.data), schema=self._unpack(request.schema))
+            for request in found[:limit]
+        ]
+
+    async def due(self, now: float, limit: int = 100) -> list[str]:
+        """Root runs that nobody holds and that have something to do by now."""
+        with self._lock:
+            trees = list(self._trees.values())
+        found = []
+        for tree in trees:
+            index = self._journals[tree.root].index
+            moves = index.standing == "running" or index.standing == "waiting"
+            late = index.standing == "running" if index.due is None else index.due <= now
+            if (late or (moves and len(tree.letters) > tree.known)) and tree.holder() is None:
+                found.append((index.created if index.due is None else index.due, tree.root))
+        return [root for _, root in sorted(found)[:limit]]
+
+    # Sessions
+
+    async def session_items(
+        self, session: str, *, upto: int | None = None, limit: int | None = None
+    ) -> list[SessionItem]:
+        """A session's items, oldest first: those at or before ``upto``; with ``limit`` only the latest so many."""
+        checks.check_session_id(session)
+        items = self._sessions.get(session, [])
+        end = len(items) if upto is None else bisect_right(items, upto, key=lambda item: item[0])
+        begin = 0 if limit is None else max(0, end - limit)
+        return [SessionItem(position, self._unpack(item)) for position, item in items[begin:end]]
+
+    async def session_write(self, session: str, items: Sequence[Any]) -> None:
+        """Add items from outside of a run."""
+        checks.check_session_id(session)
+        packed = [self._pack(checks.check_json(item, f"session '{session}'")) for item in items]
+        with self._lock:
+            self._extend(session, packed)
+
+    def _extend(self, session: str, items: Sequence[Any]) -> None:
+        kept = self._sessions.setdefault(session, [])
+        for item in items:
+            self._position += 1
+            kept.append((self._position, item))
+
+    async def session_pop(self, session: str) -> Any | None:
+        """Remove and return the latest item; None if there's none."""
+        checks.check_session_id(session)
+        with self._lock:
+            items = self._sessions.get(session)
+            return self._unpack(items.pop()[1]) if items else None
+
+    async def session_clear(self, session: str) -> None:
+        """Remove all items."""
+        checks.check_session_id(session)
+        with self._lock:
+            self._sessions.pop(session, None)
+
+    async def close(self) -> None:
+        """Nothing: there is no connection."""
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _cursor(page: Sequence[_Journal]) -> str | None:
+    return checks.write_cursor(page[-1].index) if page else None
