@@ -423,7 +423,7 @@ class _Strict:
         self._close(out, path)
         if out.get("default", ...) is None:
             del out["default"]
-        return self._lifted(out)
+        return self._lifted(out, path)
 
     def _expanded(self, schema: JsonSchema, ref: str, path: tuple[str, ...]) -> Any:
         if ref in self.expanding:
@@ -473,10 +473,10 @@ class _Strict:
         if "properties" in out:
             out["required"] = list(out["properties"])
 
-    def _lifted(self, out: JsonSchema) -> JsonSchema:
+    def _lifted(self, out: JsonSchema, path: tuple[str, ...]) -> JsonSchema:
         parts = out.get("allOf")
         if not isinstance(parts, list) or len(parts) != 1 or not isinstance(parts[0], dict):
             return out
         rest = {key: value for key, value in out.items() if key != "allOf"}
         merged = {**parts[0], **rest}
-        return merged if "$ref" not in merged or len(merged) == 1 else self.node(merged, ())
+        return merged if "$ref" not in merged or len(merged) == 1 else self.node(merged, path)

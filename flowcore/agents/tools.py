@@ -234,7 +234,7 @@ class FunctionTool:
     custom_data_extractor: CustomDataExtractor | None = field(default=None, kw_only=True)
     allowed_callers: list[ToolCaller] | None = field(default=None, kw_only=True)
     output_json_schema: JsonSchema | None = field(default=None, kw_only=True)
-    failure_error_function: ToolErrorFunction | None = field(default=default_tool_error_function, kw_only=True)
+    failure_error_function: ToolErrorFunction | None = field(default=None, kw_only=True)
     on_crash: OnCrash = field(default="retry", kw_only=True)
 
     def __post_init__(self) -> None:
