@@ -97,6 +97,11 @@ class Context:
         return self._live.context
 
     @property
+    def scratch(self) -> dict[str, Any]:
+        """What nodes keep of this run in this process alone (caches); a resume elsewhere begins with an empty one."""
+        return self._live.scratch
+
+    @property
     def limits(self) -> dict[str, Any]:
         """The run's limits by name."""
         return self._live.snapshot.limits

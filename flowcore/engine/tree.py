@@ -168,11 +168,12 @@ class Live:
 
     ``above``: where its end is recorded: (parent, node, visit, key, hash of the input). ``due``: when it has
     something to do by itself.
-    ``exception``: what its last failure raised in this process.
+    ``exception``: what its last failure raised in this process. ``scratch``: what nodes keep for this process alone.
     """
 
     __slots__ = (
         "above", "context", "due", "exception", "facts", "graph", "id", "indexed", "interrupted", "label", "nodes",
+        "scratch",
         "snapshot", "stream", "task", "tree",
     )  # fmt: skip
 
@@ -202,6 +203,7 @@ class Live:
         self.interrupted = False
         self.task: asyncio.Task[Any] | None = None
         self.nodes = list(graph.nodes.items())
+        self.scratch: dict[str, Any] = {}
 
     def load(self, facts: Sequence[Fact]) -> None:
         """Take in facts that are committed already."""

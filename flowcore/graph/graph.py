@@ -71,7 +71,8 @@ class Graph:
         *,
         nodes: Iterable[Any] = (),
         takes: str | None = None,
-        gives: str | None = None,
+        convert: Callable[[Any], Any] | None = None,
+        gives: str | Callable[[Mapping[str, Any]], Any] | None = None,
         bound: Any = None,
         parts: Mapping[str, list[str]] | None = None,
         marks: Iterable[str] = (),
@@ -82,6 +83,7 @@ class Graph:
         self.name = name
         self.schema = Schema(state)
         self.takes = takes
+        self.convert = convert
         self.gives = gives
         self.bound = bound
         self.parts = dict(parts or {})
@@ -98,7 +100,7 @@ class Graph:
         self._built = False
         self._fingerprint: str | None = None
         for field in (takes, gives):
-            if field is not None and field not in self.schema.fields:
+            if isinstance(field, str) and field not in self.schema.fields:
                 raise GraphError(f"graph '{name}': state '{self.schema.name}' has no field '{field}'")
         for one in nodes:
             self._node(one)
@@ -227,7 +229,7 @@ class Graph:
         if isinstance(input, cls):
             given: Any = {name: getattr(input, name) for name in self.schema.fields}
         elif self.takes is not None and not (isinstance(input, dict) and self.takes in input):
-            given = {self.takes: input}
+            given = {self.takes: self.convert(input) if self.convert is not None else input}
         elif input is None:
             given = {}
         else:
@@ -242,6 +244,8 @@ class Graph:
     def output(self, values: Mapping[str, Any]) -> Any:
         """The run's output in wire form, from the final values."""
         fields = self.schema.fields
+        if callable(self.gives):
+            return self.gives(values)
         if self.gives is not None:
             return fields[self.gives].codec.admit(values[self.gives])[0]
         return {name: field.codec.admit(values[name])[0] for name, field in fields.items()}
