@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from flowcore.models.base import HandoffSpec, Model, ModelResponse, ModelTracing, OutputSchema
 from flowcore.models.chat_stream import ChatReply
-from flowcore.models.local_protocol import Question, ToolReply, ask, messages_for
+from flowcore.models.local_protocol import Question, ToolReply, ask, messages_for, tool_rounds
 from flowcore.models.local_server import ServerSize, running_server, shared_server
 from flowcore.models.local_weights import find_weights
 from flowcore.models.openai_chat import chat_body, chat_endpoint, refuse_server_state
@@ -28,6 +29,9 @@ class LocalModel(Model):
     answer. ``max_tokens``: of a reply, unless its settings say otherwise. The temperature is 0 unless its
     settings say otherwise.
 
+    ``tool_rounds``: small models seldom know when to stop. Once tools have answered this often since the user spoke,
+    the model has to give its final answer, unless ``tool_choice`` forces a call.
+
     The server starts at the first call and is shared within the process until it ends. xllamacpp doesn't let go of the
     interpreter while it loads: everything stands still, 0.4 s for the default weights, seconds for gigabytes.
     ``await model.start()`` does that at a moment of your choice.
@@ -43,10 +47,12 @@ class LocalModel(Model):
         threads: int | None = None,
         parallel: int = 1,
         max_tokens: int = 512,
+        tool_rounds: int = 8,
     ) -> None:
         weights = find_weights(path_or_package)
         self.model = weights.stem
         self.max_tokens = max_tokens
+        self.tool_rounds = tool_rounds
         threads = threads or max(1, (os.cpu_count() or 2) // 2)
         self._size = ServerSize(weights, n_ctx * parallel, threads, parallel)
         self._endpoint: Endpoint | None = None
@@ -88,6 +94,8 @@ class LocalModel(Model):
         format = output_format(output_schema)
         choice = tool_choice_to_wire(model_settings, wire_tools) if wire_tools else None
         question = ask(wire_tools, choice, None if format is None else format["schema"])
+        if question.final and question.tools and tool_rounds(input) >= self.tool_rounds:
+            question = replace(question, callable=False)
         body = self._body(messages_for(system_instructions, input, question), question, model_settings)
         reply = ToolReply(self.model) if question.tools else ChatReply(self.model)
         endpoint = await self._ready()

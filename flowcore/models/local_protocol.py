@@ -30,13 +30,15 @@ _LONGEST_ARGUMENT = 256
 class Question:
     """What the model may answer: which tools it may call, whether it may answer, and in what form.
 
-    ``tools``: function tools in wire form. ``final``: whether a final answer is allowed. ``format``: its JSON schema,
-    None for text. Without tools, ``schema`` is that of the answer itself, and None for plain text.
+    ``tools``: function tools in wire form, listed to the model. ``callable``: whether it may call one. ``final``:
+    whether a final answer is allowed. ``format``: its JSON schema, None for text. Without tools, ``schema`` is that
+    of the answer itself, and None for plain text.
     """
 
     tools: tuple[dict[str, Any], ...]
     final: bool
     format: dict[str, Any] | None
+    callable: bool = True
 
     def schema(self) -> dict[str, Any] | None:
         """The JSON schema of the whole answer."""
@@ -46,7 +48,7 @@ class Question:
                 return None
             schema = bounded(self.format, definitions, "output.")
         else:
-            branches = [_tool_branch(tool, definitions) for tool in self.tools]
+            branches = [_tool_branch(tool, definitions) for tool in self.tools if self.callable]
             if self.final:
                 text = {"type": "string"} if self.format is None else self.format
                 branches.append(_closed({FINAL: bounded(text, definitions, "output.")}))
@@ -73,6 +75,21 @@ def ask(tools: Sequence[Mapping[str, Any]], choice: Any, format: dict[str, Any] 
             raise UserError(f"tool_choice names {choice.get('name')!r}, but the tools are: {known}")
         return Question(forced, False, format)
     return Question(functions, True, format)
+
+
+def tool_rounds(input: str | Sequence[Mapping[str, Any]]) -> int:
+    """How many times tools have answered since the user spoke last; answers to one reply's calls count once."""
+    if isinstance(input, str):
+        return 0
+    rounds = 0
+    after = ""
+    for item in reversed(input):
+        if item.get("role") == "user":
+            break
+        kind = item.get("type", "message")
+        rounds += kind == "function_call_output" and after != kind
+        after = kind
+    return rounds
 
 
 def _tool_branch(tool: Mapping[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
@@ -123,7 +140,9 @@ def _tools_in_words(question: Question) -> str:
     lines.append("")
     lines.append("Reply with one JSON object and nothing else:")
     call = '{"tool": "<name of the tool>", "arguments": {...}} to call a tool'
-    lines.append(f'{call}, or\n{{"{FINAL}": "<your answer>"}} to answer.' if question.final else f"{call}.")
+    answer = f'{{"{FINAL}": "<your answer>"}} to answer'
+    allowed = [call] * question.callable + [answer] * question.final
+    lines.append(", or\n".join(allowed) + ".")
     return "\n".join(lines)
 
 

@@ -8,6 +8,7 @@ unions of types at each call: 0.35 s for 800 items, where writing the JSON takes
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -129,12 +130,21 @@ class Endpoint:
         return EventStream(stream, raw.request_id, deadline, lambda: self._mapped(settings))
 
     async def _send(self, body: dict[str, Any], settings: ModelSettings, *, stream: bool) -> Any:
+        body = {**body, **(settings.extra_args or {}), **(settings.extra_body or {})}
+        try:
+            return await self._request(body, settings, stream)
+        except UnicodeEncodeError:  # before anything was sent
+            return await self._request(_without_lone_surrogates(body), settings, stream)
+        except ValueError as error:
+            raise UserError(f"{self.where()}: the request can't be written as JSON ({error})") from error
+
+    async def _request(self, body: dict[str, Any], settings: ModelSettings, stream: bool) -> Any:
         options: dict[str, Any] = {} if settings.timeout is None else {"timeout": settings.timeout}
         if stream:
             options["stream"] = True
         return await self._create(self.clients.get())(
             model=self.model,
-            extra_body=_merged(body, settings),
+            extra_body=body,
             extra_headers=settings.extra_headers,
             extra_query=settings.extra_query,
             **options,
@@ -199,8 +209,11 @@ class EventStream:
             pass  # the reply is whole; closing the stream gives the connection up
 
 
-def _merged(body: dict[str, Any], settings: ModelSettings) -> dict[str, Any]:
-    return {**body, **(settings.extra_args or {}), **(settings.extra_body or {})}
+def _without_lone_surrogates(body: dict[str, Any]) -> dict[str, Any]:
+    """The body with U+FFFD for what UTF-8 has no form for; tools that read odd file names give such text."""
+    text = json.dumps(body, ensure_ascii=False)
+    mended: dict[str, Any] = json.loads(text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace"))
+    return mended
 
 
 def _read_timeout(client: AsyncOpenAI) -> float | None:
