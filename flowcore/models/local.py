@@ -66,12 +66,7 @@ class LocalModel(Model):
         if server is None:
             server = await asyncio.to_thread(shared_server, self._size)
         if self._endpoint is None or self._endpoint.clients.base_url != server.url:
-            clients = Clients(
-                base_url=server.url,
-                api_key=server.api_key,
-                # A connection costs nothing here, and none is left open when the event loop ends.
-                default_headers={"Connection": "close"},
-            )
+            clients = Clients(base_url=server.url, api_key=server.api_key)
             self._endpoint = chat_endpoint(self.model, clients)
         return self._endpoint
 

@@ -61,7 +61,7 @@ class Clients:
         if os.environ.get("OPENAI_BASE_URL") and not os.environ.get("OPENAI_API_KEY"):
             options.setdefault("api_key", "none")  # the client insists on a key; a server of one's own needs none
         try:
-            return openai.AsyncOpenAI(
+            client = openai.AsyncOpenAI(
                 max_retries=0,
                 # The client's own default closes itself, when collected, in whatever loop runs then.
                 http_client=openai.DefaultAsyncHttpxClient(),
@@ -69,6 +69,11 @@ class Clients:
             )
         except openai.OpenAIError as error:
             raise UserError(f"openai: {NO_MODEL_KEY}") from error
+        if client.base_url.scheme == "http":
+            # Some local servers hang up after an answer without saying so, and the next request fails. Without TLS
+            # a connection costs next to nothing, so each request gets its own.
+            client = client.with_options(default_headers={"Connection": "close"})
+        return client
 
     async def close(self) -> None:
         """Close our own client of the running loop. The user's client is the user's to close."""

@@ -627,6 +627,7 @@ async def test_a_server_of_ones_own_needs_no_key(
     loopback.answers = [whole(verb)]
     model = OpenAIResponsesModel("m") if verb == "responses" else OpenAIChatCompletionsModel("m")
     assert text_of(await ask(model, "hi")) == "Hello."
+    assert loopback.headers[0]["connection"] == "close", "without TLS, each request has a connection of its own"
     await model.close()
 
 
