@@ -135,9 +135,7 @@ class ScriptedModel(Model):
         self.model = name
         self.calls: list[ModelCall] = []
         self._script: StepFunction | None = steps if callable(steps) else None
-        self._steps: Sequence[Step] = (
-            () if callable(steps) else [steps] if isinstance(steps, str) else list(steps)
-        )
+        self._steps: Sequence[Step] = () if callable(steps) else _as_list(steps)
         self._usage = usage
         self._record = record
         self._count: Callable[[Any], int] | None = None
@@ -167,7 +165,7 @@ class ScriptedModel(Model):
         """The latest call. Raises ``UserError`` when there was none, or none was recorded."""
         if not self.calls:
             raise UserError(
-                "ScriptedModel: no call was recorded; was the model called, and not with record=False?"
+                f"ScriptedModel '{self.model}': no call was recorded; was it called, and without record=False?"
             )
         return self.calls[-1]
 
@@ -262,9 +260,9 @@ class ScriptedModel(Model):
                 usage = step.usage or usage
                 deltas = step.deltas if step.deltas is not None else deltas
                 step = step.output
-            elif isinstance(step, BaseException) or (
-                isinstance(step, type) and issubclass(step, BaseException)
-            ):
+            elif isinstance(step, BaseException):
+                raise step
+            elif isinstance(step, type) and issubclass(step, BaseException):
                 raise step
             elif callable(step):
                 step = step(call)

@@ -39,6 +39,7 @@ async def test_steps_are_said_in_order() -> None:
     }
     assert [item["type"] for item in (await ask(model, "hi")).output] == ["message", "function_call"]
     assert await ask(model, "hi") is reply
+    assert text_of(await ask(ScriptedModel(message("alone")), "hi")) == "alone"  # type: ignore[arg-type]
 
 
 async def test_an_error_is_raised_as_an_instance_or_a_class() -> None:
