@@ -1,0 +1,216 @@
+"""The embedded store: one SQLite file, reachable by every process of this host."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, get_args
+
+from flowcore.errors import FlowcoreError, UserError
+from flowcore.graph.values import dumps
+from flowcore.machine.facts import Fact
+from flowcore.stores import checks, sqlite_read, sqlite_write
+from flowcore.stores.base import Append, Claim, IndexRow, Letter, OpenRequest, Owner, Page, SessionItem
+from flowcore.stores.sqlite_file import StoreFile
+from flowcore.stores.sqlite_schema import Synchronous, utf8
+from flowcore.stores.sqlite_write import Packed
+
+
+class SqliteStore:
+    """Runs in an SQLite file at ``path``, which is made, with its directory, at the first use.
+
+    ``synchronous``: under ``"FULL"`` what was committed survives a power cut: one writer thread shares each sync of
+    the disk between all runs that wait for it. Under ``"NORMAL"`` it survives any death of the process, a power cut
+    may cost the last moments, and an append costs some 20 µs in line. ``busy_timeout``: seconds that a write waits
+    for another process's before it fails with StoreError; the event loop isn't blocked meanwhile.
+
+    May be used from several threads and event loops, and after ``close`` again. A forked child can't use a store that
+    its parent has open.
+    """
+
+    shared = True
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        synchronous: Synchronous = "FULL",
+        busy_timeout: float = 5.0,
+    ) -> None:
+        text = os.fspath(path)
+        if not isinstance(text, str) or not text or "\0" in text:
+            raise UserError(f"SqliteStore({path!r}): give a file's path")
+        if synchronous not in get_args(Synchronous):
+            raise UserError(f"SqliteStore(synchronous={synchronous!r}): give 'FULL' or 'NORMAL'")
+        self.path = os.path.abspath(text)
+        self.synchronous: Synchronous = synchronous
+        self.busy_timeout = busy_timeout
+        self.inline = synchronous == "NORMAL"
+        self._opening = threading.Lock()
+        self._file: StoreFile | None = None
+        self._end: weakref.finalize[Any, Any] | None = None
+
+    def __repr__(self) -> str:
+        return f"SqliteStore({self.path!r}, synchronous={self.synchronous!r})"
+
+    def _open(self) -> StoreFile:
+        file = self._file
+        if file is None:
+            with self._opening:
+                file = self._file
+                if file is None:
+                    file = self._file = StoreFile(self.path, self.synchronous, self.busy_timeout)
+                    self._end = weakref.finalize(self, file.abandon)
+        return file
+
+    async def close(self) -> None:
+        """Write what waits and close the file. The runs stay; the next use opens it again."""
+        with self._opening:
+            file, self._file = self._file, None
+            end, self._end = self._end, None
+        if file is not None:
+            if end is not None:
+                end.detach()
+            await file.close()
+
+    # Leases
+
+    async def admit(self, member: Append, owner: Owner) -> Claim:
+        """Make a new root run, held by ``owner``. Raises RunExists."""
+        checks.check_run_id(member.run)
+        packed = sqlite_write.pack(member)
+        return await self._open().write_soon(partial(sqlite_write.admit, packed=packed, owner=owner))
+
+    async def claim(self, run: str, owner: Owner) -> Claim:
+        """Take the lease of a root run. Raises RunNotFound, RunConflict while it's held, UserError for a child."""
+        checks.check_run_id(run)
+        return await self._open().write_soon(partial(sqlite_write.claim, run=run, owner=owner, path=self.path))
+
+    async def release(self, run: str, claim: Claim, known: int = 0) -> bool:
+        """Give the lease of a root run back, unless more than ``known`` letters wait; whether it was given back."""
+        checks.check_run_id(run)
+        return await self._open().write_soon(partial(sqlite_write.release, run=run, claim=claim, known=known))
+
+    async def beat(self, owner: Owner) -> None:
+        """Keep the owner's leases for another LEASE_SECONDS."""
+        await self._open().write_soon(partial(sqlite_write.beat, owner=owner))
+
+    # Journals
+
+    async def append(self, batch: Sequence[Append], claim: Claim) -> list[Exception | None]:
+        """Write a batch of one tree; one answer a member: None, or why it was refused."""
+        packed = [_pack(member) for member in batch]
+        answers = self._append_now(packed, claim)
+        if answers is None:
+            job = partial(sqlite_write.append, batch=packed, claim=claim)
+            answers = await self._open().write(job, guarded=True)
+        return answers
+
+    def append_now(self, batch: Sequence[Append], claim: Claim) -> list[Exception | None] | None:
+        """``append`` without suspending. None: that can't be done now, nothing was written, use ``append``."""
+        if not self.inline or self._file is None:
+            return None
+        return self._append_now([_pack(member) for member in batch], claim)
+
+    def _append_now(self, batch: Sequence[Packed | FlowcoreError], claim: Claim) -> list[Exception | None] | None:
+        if not self.inline:
+            return None
+        plain = len(batch) == 1 and (not isinstance(batch[0], Packed) or batch[0].plain)
+        size = sum(len(row.payload) for one in batch if isinstance(one, Packed) for row in one.rows)
+        job = partial(sqlite_write.append, batch=batch, claim=claim)
+        answer = self._open().write_now(job, plain=plain, size=size)
+        return None if answer is None else answer.value
+
+    async def read(self, run: str, after: int = -1) -> list[Fact]:
+        """The facts with a seq above ``after``, in order. Raises RunNotFound; StoreError for a damaged journal."""
+        checks.check_run_id(run)
+        file, after = self._open(), max(after, -1)
+        found = await file.read(partial(sqlite_read.small_facts, run=run, after=after, path=self.path))
+        if found is None:
+            found = await file.read_apart(partial(sqlite_read.facts, run=run, after=after, path=self.path))
+        return found
+
+    # The inbox
+
+    async def signal(self, letter: Letter) -> bool:
+        """Put a letter into the inbox of its run's tree. False: an answer to what isn't open. Raises RunNotFound."""
+        checks.check_run_id(letter.run)
+        value = dumps(checks.check_json(letter.value, f"{letter.kind} to run '{letter.run}'"))
+        return await self._open().write_soon(partial(sqlite_write.signal, letter=letter, value=value))
+
+    async def inbox(self, root: str) -> list[Letter]:
+        """The letters that wait for a tree, oldest first."""
+        checks.check_run_id(root)
+        return await self._open().read(partial(sqlite_read.inbox, root=root, path=self.path))
+
+    async def waiting(self, owner: Owner) -> list[str]:
+        """Root runs held by this owner for which letters wait."""
+        return await self._open().read(partial(sqlite_read.waiting, owner=owner))
+
+    # The index
+
+    async def get(self, run: str) -> IndexRow:
+        """One run's index row. Raises RunNotFound."""
+        checks.check_run_id(run)
+        return await self._open().read(partial(sqlite_read.get, run=run))
+
+    async def runs(
+        self,
+        *,
+        standing: str | None = None,
+        root: str | None = None,
+        limit: int = 50,
+        after: str | None = None,
+    ) -> Page:
+        """Root runs, the latest first, or with ``root`` the runs of one tree, the oldest first. Reads no journal."""
+        query = partial(sqlite_read.runs, standing=standing, root=root, limit=limit, after=after)
+        return await self._open().read(query)
+
+    async def requests(self, root: str | None = None, limit: int = 100) -> list[OpenRequest]:
+        """Open requests of one tree, or of all, oldest first."""
+        query = partial(sqlite_read.requests, root=root, limit=limit, path=self.path)
+        return await self._open().read(query)
+
+    async def due(self, now: float, limit: int = 100) -> list[str]:
+        """Root runs that nobody holds and that have something to do by ``now``."""
+        return await self._open().read(partial(sqlite_read.due, now=now, limit=limit))
+
+    # Sessions
+
+    async def session_items(
+        self, session: str, *, upto: int | None = None, limit: int | None = None
+    ) -> list[SessionItem]:
+        """A session's items, oldest first: those at or before ``upto``; with ``limit`` only the latest so many."""
+        checks.check_session_id(session)
+        file, which = self._open(), sqlite_read.which_items(session, upto, limit)
+        found = await file.read(partial(sqlite_read.small_session, which=which, path=self.path))
+        if found is None:
+            found = await file.read_apart(partial(sqlite_read.session_items, which=which, path=self.path))
+        return found
+
+    async def session_write(self, session: str, items: Sequence[Any]) -> None:
+        """Add items from outside of a run."""
+        checks.check_session_id(session)
+        packed = [dumps(checks.check_json(item, f"session '{session}'")) for item in items]
+        job = partial(sqlite_write.session_write, session=utf8(session), items=packed)
+        await self._open().write_soon(job)
+
+    async def session_pop(self, session: str) -> Any | None:
+        """Remove and return the latest item; None if there's none."""
+        checks.check_session_id(session)
+        return await self._open().write_soon(partial(sqlite_write.session_pop, session=utf8(session)))
+
+    async def session_clear(self, session: str) -> None:
+        """Remove all items."""
+        checks.check_session_id(session)
+        await self._open().write_soon(partial(sqlite_write.session_clear, session=utf8(session)))
+
+
+def _pack(member: Append) -> Packed | FlowcoreError:
+    try:
+        return sqlite_write.pack(member)
+    except FlowcoreError as error:
+        return error

@@ -1,0 +1,202 @@
+"""What is read from a store file, by statements on a connection. All SQL is static text with bound parameters."""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+from typing import Any
+
+from flowcore.errors import StoreError
+from flowcore.graph.values import loads
+from flowcore.machine.facts import Fact
+from flowcore.machine.wire import Row
+from flowcore.stores import checks
+from flowcore.stores.base import IndexRow, Letter, OpenRequest, Owner, Page, SessionItem, is_gone
+from flowcore.stores.sqlite_schema import NOW, utf8
+
+Connection = sqlite3.Connection
+
+SMALL = 128 * 1024
+"""Bytes of payload that are read and decoded on the event loop: about a millisecond."""
+
+# Journals
+
+
+def small_facts(connection: Connection, run: str, after: int, path: str) -> list[Fact] | None:
+    """``facts``; None if they aren't SMALL."""
+    (size,) = connection.execute(_FACTS_SIZE, (run, after)).fetchone()
+    return facts(connection, run, after, path) if size <= SMALL else None
+
+
+def facts(connection: Connection, run: str, after: int, path: str) -> list[Fact]:
+    """A run's facts above ``after``. Raises RunNotFound, StoreError."""
+    rows = connection.execute(_FACTS, (run, after)).fetchall()
+    if not rows and not connection.execute("SELECT 1 FROM run WHERE id = ?", (run,)).fetchone():
+        raise checks.not_found(run)
+    where = f"store file {path}"
+    found = []
+    expected = after + 1
+    for row in rows:
+        if row[0] != expected:
+            raise StoreError(f"run '{run}' in {where}: fact {expected} is missing; the store is damaged")
+        expected += 1
+        found.append(checks.decode_row(run, where, Row(*row)))
+    return found
+
+
+_FACTS = """
+SELECT seq, kind, node, visit, "on", "to", at, payload FROM fact WHERE run = ? AND seq > ? ORDER BY seq"""
+_FACTS_SIZE = "SELECT total(length(payload) + 200) FROM fact WHERE run = ? AND seq > ?"
+
+
+# The inbox
+
+
+def inbox(connection: Connection, root: str, path: str) -> list[Letter]:
+    """The letters of a tree, oldest first."""
+    rows = connection.execute(_INBOX, (root,)).fetchall()
+    return [
+        Letter(run, name, kind, key, _value(value, path, "letter", name), at)
+        for run, name, kind, key, value, at in rows
+    ]
+
+
+def waiting(connection: Connection, owner: Owner) -> list[str]:
+    """Held root runs with letters."""
+    return [root for (root,) in connection.execute(_WAITING, (owner.id,))]
+
+
+_INBOX = "SELECT run, id, kind, key, value, at FROM letter WHERE root = ? ORDER BY number"
+_WAITING = """
+SELECT run.id FROM letter JOIN run ON run.id = letter.root WHERE run.owner = ?
+GROUP BY run.id ORDER BY min(letter.number)"""
+
+
+# The index
+
+
+def get(connection: Connection, run: str) -> IndexRow:
+    """One index row. Raises RunNotFound."""
+    row = connection.execute(_ROW + "WHERE run.id = ?", (run,)).fetchone()
+    if row is None:
+        raise checks.not_found(run)
+    return _row(row, {})
+
+
+def runs(connection: Connection, standing: str | None, root: str | None, limit: int, after: str | None) -> Page:
+    """A page of root runs, latest first, or of one tree's, oldest first."""
+    created, run = (math.inf if root is None else -math.inf, "") if after is None else checks.read_cursor(after)
+    given = {"standing": standing, "root": root, "created": created, "run": run, "limit": limit + 1}
+    rows = connection.execute(_RUNS[root is None, standing is None], given).fetchall()
+    gone: dict[str, bool] = {}
+    page = [_row(row, gone) for row in rows[:limit]]
+    return Page(page, checks.write_cursor(page[-1]) if page and len(rows) > limit else None)
+
+
+def due(connection: Connection, now: float, limit: int) -> list[str]:
+    """Root runs that nobody holds and that have something to do."""
+    owners = connection.execute(f"SELECT id, host, pid, born FROM owner WHERE expires > {NOW}").fetchall()
+    alive = [name for name, host, pid, born in owners if not is_gone(host, pid, born)]
+    rows = connection.execute(_DUE, {"now": now, "alive": json.dumps(alive), "limit": limit})
+    return [run for (run,) in rows]
+
+
+def requests(connection: Connection, root: str | None, limit: int, path: str) -> list[OpenRequest]:
+    """Open requests, oldest first."""
+    rows = connection.execute(_REQUESTS[root is None], {"root": root, "limit": limit}).fetchall()
+    return [
+        OpenRequest(
+            root, run, key, kind, _value(data, path, "request", key), _value(schema, path, "request", key), node,
+            opened,
+        )
+        for root, run, key, kind, data, schema, node, opened in rows
+    ]  # fmt: skip
+
+
+def _row(row: tuple[Any, ...], gone: dict[str, bool]) -> IndexRow:
+    """An index row. ``gone`` remembers which owners of this page are gone."""
+    *columns, waiting, owner, host, pid, born = row
+    if owner is not None and owner not in gone:
+        gone[owner] = host is None or is_gone(host, pid, born)
+    index = IndexRow(*columns)
+    index.owner = None if owner is None or gone[owner] else owner
+    index.waiting = waiting
+    return index
+
+
+# A running run stands where its last transition led: found from the journal's end, without its payloads.
+_ROW = f"""
+SELECT run.id, run.root, run.parent, run.graph, run.fingerprint, run.standing,
+    CASE WHEN run.standing = 'running' THEN coalesce(
+        (SELECT "to" FROM fact WHERE fact.run = run.id AND kind = 'transition' ORDER BY seq DESC LIMIT 1), run.node
+    ) ELSE run.node END,
+    run.created,
+    CASE WHEN run.standing = 'running' THEN coalesce(
+        (SELECT at FROM fact WHERE fact.run = run.id ORDER BY seq DESC LIMIT 1), run.updated
+    ) ELSE run.updated END,
+    run.due, run.turns, run.tokens, run.error, run.label,
+    (SELECT count(*) FROM request WHERE request.root = run.root AND (
+        run.id = run.root OR request.run = run.id OR (request.run > run.id || '/' AND request.run < run.id || '0')
+    )),
+    tree.owner, owner.host, owner.pid, owner.born
+FROM run JOIN run AS tree ON tree.id = run.root
+LEFT JOIN owner ON owner.id = tree.owner AND owner.expires > {NOW}
+"""
+_LATEST = "(run.created, run.id) < (:created, :run) ORDER BY run.created DESC, run.id DESC LIMIT :limit"
+_OLDEST = "(run.created, run.id) > (:created, :run) ORDER BY run.created, run.id LIMIT :limit"
+_RUNS = {
+    (True, True): f"{_ROW} WHERE run.root = run.id AND {_LATEST}",
+    (True, False): f"{_ROW} WHERE run.root = run.id AND run.standing = :standing AND {_LATEST}",
+    (False, True): f"{_ROW} WHERE run.root = :root AND {_OLDEST}",
+    (False, False): f"{_ROW} WHERE run.root = :root AND run.standing = :standing AND {_OLDEST}",
+}
+_DUE = """
+SELECT run.id FROM run WHERE run.id IN (
+    SELECT id FROM run WHERE due IS NOT NULL AND due <= :now AND root = id
+    UNION SELECT id FROM run WHERE standing = 'running' AND due IS NULL AND root = id
+    UNION SELECT letter.root FROM letter JOIN run ON run.id = letter.root AND run.standing IN ('running', 'waiting')
+        GROUP BY letter.root HAVING count(*) > max(run.known)
+) AND (run.owner IS NULL OR run.owner NOT IN (SELECT value FROM json_each(:alive)))
+ORDER BY coalesce(run.due, run.created), run.id LIMIT :limit"""
+_REQUESTS = {
+    True: "SELECT root, run, key, kind, data, schema, node, opened FROM request ORDER BY opened, run, key LIMIT :limit",
+    False: """
+SELECT root, run, key, kind, data, schema, node, opened FROM request WHERE root = :root
+ORDER BY opened, run, key LIMIT :limit""",
+}
+
+
+# Sessions
+
+
+def which_items(session: str, upto: int | None, limit: int | None) -> dict[str, Any]:
+    """The parameters of the queries below."""
+    last = 2**63 - 1 if upto is None else upto
+    return {"session": utf8(session), "upto": last, "limit": -1 if limit is None else max(limit, 0)}
+
+
+def small_session(connection: Connection, which: dict[str, Any], path: str) -> list[SessionItem] | None:
+    """``session_items``; None if they aren't SMALL."""
+    (size,) = connection.execute(_ITEMS_SIZE, which).fetchone()
+    return session_items(connection, which, path) if size <= SMALL else None
+
+
+def session_items(connection: Connection, which: dict[str, Any], path: str) -> list[SessionItem]:
+    """A session's items, oldest first."""
+    rows = connection.execute(_ITEMS, which).fetchall()
+    rows.reverse()
+    return [SessionItem(position, _value(item, path, "item", str(position))) for position, item in rows]
+
+
+_ITEMS = """
+SELECT position, item FROM session_item WHERE session = CAST(:session AS TEXT) AND position <= :upto
+ORDER BY position DESC LIMIT :limit"""
+_ITEMS_SIZE = f"SELECT total(length(item) + 100) FROM ({_ITEMS})"
+
+
+def _value(data: bytes, path: str, what: str, name: str) -> Any:
+    try:
+        return loads(data)
+    except (ValueError, RecursionError, AttributeError) as error:
+        raise StoreError(f"{what} '{name}' in store file {path}: it isn't JSON ({error})") from None
