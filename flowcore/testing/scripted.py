@@ -260,9 +260,7 @@ class ScriptedModel(Model):
                 usage = step.usage or usage
                 deltas = step.deltas if step.deltas is not None else deltas
                 step = step.output
-            elif isinstance(step, BaseException):
-                raise step
-            elif isinstance(step, type) and issubclass(step, BaseException):
+            elif isinstance(step, BaseException) or (isinstance(step, type) and issubclass(step, BaseException)):
                 raise step
             elif callable(step):
                 step = step(call)
