@@ -15,7 +15,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "flowcore.engine.events": ("Committed", "Emitted"),
     "flowcore.engine.run": ("Result", "Run", "answer", "load", "resume", "send", "start"),
     "flowcore.errors": (
-        "AgentsException", "AlreadyResumed", "EffectInDoubt", "FlowcoreError", "GraphChanged", "GraphError",
+        "AgentsException", "AlreadyResumed", "BudgetExceeded", "EffectInDoubt", "FlowcoreError", "GraphChanged", "GraphError",
         "InputGuardrailTripwireTriggered", "LimitExceeded", "MaxTurnsExceeded", "ModelBehaviorError", "ModelError",
         "ModelRefusalError", "ModelTimeoutError", "NodeTimeout", "NotOpen", "NotPaused",
         "OutputGuardrailTripwireTriggered",

@@ -24,6 +24,7 @@
     └── AgentsException                 an agent's run: carries ``run_data`` where there is a run
         ├── UserError                   yours: flowcore was called wrongly
         ├── MaxTurnsExceeded
+        ├── BudgetExceeded
         ├── ModelBehaviorError          the model's: invalid output, unknown tools
         ├── ModelRefusalError           the model's: it refused
         ├── ModelError                  the world's: a provider answered with an error, or not at all
@@ -147,6 +148,10 @@ class UserError(AgentsException):
 
 class MaxTurnsExceeded(AgentsException):
     """The run needs more turns than ``max_turns`` allows. It keeps its place: resume it with a higher limit."""
+
+
+class BudgetExceeded(AgentsException):
+    """A budget of the run (tokens, cost, time) is used up. It keeps its place: resume it with a higher limit."""
 
 
 class ModelBehaviorError(AgentsException):

@@ -19,6 +19,7 @@ from flowcore.graph.node import Node, Retry
 from flowcore.graph.outcomes import Ask
 from flowcore.graph.values import Codec, Json, adapter_of, codec_of
 from flowcore.machine.facts import Effect, Intent, Request
+from flowcore.machine.plan import over_budget
 from flowcore.machine.snapshot import Question, Visit
 from flowcore.stores.base import SessionWrite
 
@@ -120,6 +121,11 @@ class Context:
     def cause(self) -> dict[str, Any] | None:
         """``{kind, message}`` of the error that led here, on an error or retry edge and after a failure."""
         return self._live.snapshot.cause
+
+    @property
+    def used_up(self) -> str | None:
+        """The run's budget that is used up, in words; None while there is some left."""
+        return over_budget(self._live.snapshot, self._live.tree.clock.time())
 
     @property
     def turns(self) -> int:

@@ -328,16 +328,21 @@ class Live:
                         accepted,
                     )
                 )
+            told = any(type(fact) is Signal and fact.kind == "answer" and fact.accepted for fact in facts)
+            if told and s.standing == "waiting" and s.pause is None:  # the entry itself waits, for a child or in doubt
+                facts.append(self.resumed("answer", after=len(facts)))
             await self.commit(*facts, consumed=[letter.id for letter in mine])
             if s.cancel_asked:
                 self.interrupt()
         if s.standing == "waiting" and s.waiting_children and self.tree.has_mail_below(self.id):
             await self.commit(self.resumed("child"))
 
-    def resumed(self, by: str, limits: dict[str, Any] | None = None, not_before: float | None = None) -> Resumed:
-        """The fact that the run goes on."""
+    def resumed(
+        self, by: str, limits: dict[str, Any] | None = None, not_before: float | None = None, after: int = 0
+    ) -> Resumed:
+        """The fact that the run goes on; ``after`` facts are put before it."""
         s, now = self.snapshot, self.tree.clock.time()
-        return Resumed(s.seq + 1, now, now, s.visit.node, s.visit.number, by, limits, not_before)
+        return Resumed(s.seq + 1 + after, now, now, s.visit.node, s.visit.number, by, limits, not_before)
 
     def transition(
         self,

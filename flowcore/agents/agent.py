@@ -1,0 +1,197 @@
+"""``Agent``: a model with instructions, tools, handoffs and guardrails. Its ``graph`` is a ``Graph`` like any other."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from flowcore.agents.context import RunContextWrapper
+from flowcore.agents.guardrails import InputGuardrail, OutputGuardrail
+from flowcore.agents.handoffs import Handoff, as_handoff
+from flowcore.agents.output import AgentOutputSchema, AgentOutputSchemaBase
+from flowcore.agents.tools import FunctionTool
+from flowcore.errors import UserError
+from flowcore.graph.state import listed
+from flowcore.models.base import Model
+from flowcore.models.settings import ModelSettings
+
+if TYPE_CHECKING:
+    from flowcore.graph.graph import Graph
+
+TContext = TypeVar("TContext")
+MARKDOWN = "Use markdown to format your answers."
+TOOL_USE = ("run_llm_again", "stop_on_first_tool")
+
+
+@dataclass(frozen=True)
+class ToolsToFinalOutputResult:
+    """What a ``tool_use_behavior`` function says: whether the tools' results end the run, and with which output."""
+
+    is_final_output: bool
+    final_output: Any = None
+
+
+@dataclass(eq=False)
+class Agent(Generic[TContext]):
+    """An agent.
+
+    ``instructions``: a text, a list of texts, or a function ``(ctx, agent) -> text``, sync or async. ``model``: a
+    name, a ``Model``,
+    or None for the default. ``handoffs``: agents or handoffs. ``output_type``: a type that the final output is parsed
+    into; text without it.
+    ``tool_use_behavior``: "run_llm_again", "stop_on_first_tool", ``{"stop_at_tool_names": [...]}`` or a function
+    ``(ctx, results) -> ToolsToFinalOutputResult``. ``reset_tool_choice``: a forced tool is forced only until this
+    agent has used
+    one. ``markdown``: ask for markdown.
+
+    Raises TypeError and UserError for fields that can't be.
+    """
+
+    name: str = "Agent"
+    instructions: Any = None
+    handoff_description: str | None = None
+    handoffs: list[Any] = field(default_factory=list)
+    model: str | Model | None = None
+    model_settings: ModelSettings = field(default_factory=ModelSettings)
+    tools: list[Any] = field(default_factory=list)
+    input_guardrails: list[InputGuardrail] = field(default_factory=list)
+    output_guardrails: list[OutputGuardrail] = field(default_factory=list)
+    output_type: Any = None
+    tool_use_behavior: Any = "run_llm_again"
+    reset_tool_choice: bool = True
+    description: str | None = field(default=None, kw_only=True)
+    markdown: bool = field(default=False, kw_only=True)
+    id: str | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        self._check()
+        self.output_schema: AgentOutputSchemaBase = (
+            self.output_type
+            if isinstance(self.output_type, AgentOutputSchemaBase)
+            else AgentOutputSchema(self.output_type)
+        )
+        self._graph: tuple[Any, Graph] | None = None
+        self._handoffs: tuple[Any, list[Handoff]] | None = None
+
+    def _check(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise TypeError(f"Agent name must be a string, got {type(self.name).__name__}")
+        if not (self.instructions is None or isinstance(self.instructions, (str, list)) or callable(self.instructions)):
+            raise TypeError(
+                f"Agent instructions must be a string, list, callable, or None, got {type(self.instructions).__name__}"
+            )
+        if callable(self.instructions) and len(inspect.signature(self.instructions).parameters) != 2:
+            raise TypeError(
+                f"agent '{self.name}': an 'instructions' function takes exactly 2 arguments: (context, agent)"
+            )
+        for name in ("handoffs", "tools", "input_guardrails", "output_guardrails"):
+            if not isinstance(getattr(self, name), list):
+                raise TypeError(f"Agent {name} must be a list, got {type(getattr(self, name)).__name__}")
+        if not (self.model is None or isinstance(self.model, (str, Model))):
+            raise TypeError(f"Agent model must be a string, Model, or None, got {type(self.model).__name__}")
+        if isinstance(self.model_settings, Mapping):
+            self.model_settings = ModelSettings(**self.model_settings)
+        if not isinstance(self.model_settings, ModelSettings):
+            raise TypeError(
+                f"Agent model_settings must be a ModelSettings instance, got {type(self.model_settings).__name__}"
+            )
+        if not (
+            self.tool_use_behavior in TOOL_USE
+            if isinstance(self.tool_use_behavior, str)
+            else isinstance(self.tool_use_behavior, Mapping) or callable(self.tool_use_behavior)
+        ):
+            raise TypeError(
+                f"agent '{self.name}': tool_use_behavior {self.tool_use_behavior!r} isn't one of {TOOL_USE}"
+            )
+        for tool in self.tools:
+            if not (isinstance(tool, FunctionTool) or hasattr(tool, "to_wire")):
+                raise UserError(
+                    f"agent '{self.name}': {tool!r} is no tool; decorate the function with @function_tool, or for an"
+                    " agent use agent.as_tool(...)"
+                )
+        names = [tool.name for tool in self.tools]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise UserError(f"agent '{self.name}' has two tools called {listed(twice)}; rename one")
+
+    def clone(self, **changes: Any) -> Agent[TContext]:
+        """A copy with some fields changed; lists are shared unless given."""
+        return replace(self, **changes)
+
+    @property
+    def resolved_handoffs(self) -> list[Handoff]:
+        """The handoffs, agents among them turned into handoffs; made once for a list."""
+        key = tuple(self.handoffs)
+        if self._handoffs is None or self._handoffs[0] != key:
+            self._handoffs = (key, [as_handoff(one) for one in self.handoffs])
+        return self._handoffs[1]
+
+    async def get_system_prompt(self, context: RunContextWrapper[Any]) -> str | None:
+        """The instructions as the model gets them."""
+        text = self.instructions
+        if callable(text):
+            text = text(context, self)
+            if inspect.isawaitable(text):
+                text = await text
+            if not (text is None or isinstance(text, str)):
+                raise UserError(
+                    f"agent '{self.name}': its instructions function gave a {type(text).__name__}, not a str"
+                )
+        elif isinstance(text, list):
+            text = "\n".join(f"- {one}" for one in text) if len(text) > 1 else "".join(text)
+        parts = [part for part in (self.description, text, MARKDOWN if self.markdown else None) if part]
+        return "\n\n".join(parts) or None
+
+    @property
+    def graph(self) -> Graph:
+        """The agent's loop as a graph: it's checked, drawn, inspected and run like any other."""
+        from flowcore.agents.loop import graph_of  # the loop is above: it knows agents, an agent needn't know it
+
+        return graph_of(self)
+
+    def as_tool(
+        self,
+        tool_name: str | None = None,
+        tool_description: str | None = None,
+        custom_output_extractor: Callable[[Any], Any] | None = None,
+        *,
+        is_enabled: Any = True,
+        needs_approval: Any = False,
+        max_turns: int | None = None,
+    ) -> FunctionTool:
+        """This agent as a tool of another: its run is a child of the caller's, with a journal of its own.
+
+        What it waits for, its caller waits for. ``custom_output_extractor(output)``: makes the tool's output of the
+        child's (JSON).
+        ``max_turns``: of the child (default 10).
+        """
+        from flowcore.agents.as_tool import AgentTool  # above, as is the loop
+
+        return AgentTool.of(
+            self, tool_name, tool_description, custom_output_extractor, is_enabled, needs_approval, max_turns
+        )
+
+
+def reachable(root: Agent[Any]) -> dict[str, Agent[Any]]:
+    """Every agent that handoffs lead to, by name. Raises UserError when two of them have one name."""
+    found: dict[str, Agent[Any]] = {}
+    todo: list[Agent[Any]] = [root]
+    while todo:
+        agent = todo.pop()
+        there = found.get(agent.name)
+        if there is agent:
+            continue
+        if there is not None:
+            raise UserError(
+                f"two agents are called '{agent.name}'; agents that hand off to each other need different names"
+            )
+        found[agent.name] = agent
+        todo.extend(one.agent for one in agent.resolved_handoffs if one.agent is not None)
+    return found
+
+
+def field_names() -> Sequence[str]:
+    """The fields that an agent may be made of."""
+    return [one.name for one in fields(Agent)]

@@ -1,0 +1,108 @@
+"""The agent loop as a graph. Its table is the one of the house plan; each node is a function in a file of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flowcore.agents.agent import Agent, reachable
+from flowcore.agents.items import input_items
+from flowcore.agents.loop.call_model import call_model
+from flowcore.agents.loop.ends import blocked, finalize, max_turns, over_budget, refusal
+from flowcore.agents.loop.handoff import handoff
+from flowcore.agents.loop.judge import input_guardrails, output_guardrails
+from flowcore.agents.loop.prepare import prepare
+from flowcore.agents.loop.run_tools import await_decision, run_tools
+from flowcore.agents.loop.state import AgentState, Crew, final_output
+from flowcore.agents.tools import FunctionTool
+from flowcore.errors import GraphChanged
+from flowcore.graph.graph import Graph, continues
+from flowcore.graph.node import Retry, node
+from flowcore.graph.outcomes import END, START
+
+MODEL_ATTEMPTS = Retry(stop=3)
+"""What a model call gets where the settings say nothing; the waits are set by ``call_model``."""
+
+_CALL_MODEL = node(limit="max_turns", retry=MODEL_ATTEMPTS)(call_model)
+
+_TABLE = Graph(
+    "agent",
+    AgentState,
+    {
+        START: prepare,
+        prepare: {"ready": input_guardrails},
+        input_guardrails: {"passed": _CALL_MODEL, "tripped": blocked},
+        _CALL_MODEL: {
+            "tool_calls": run_tools,
+            "handoff": handoff,
+            "output": output_guardrails,
+            "again": _CALL_MODEL,
+            "invalid_output": _CALL_MODEL,
+            "retry": continues(_CALL_MODEL),
+            "refused": refusal,
+            "tripped": blocked,
+            "limit": max_turns,
+            "over_budget": over_budget,
+        },
+        refusal: {"handled": output_guardrails},
+        max_turns: {"handled": output_guardrails, "extended": _CALL_MODEL},
+        over_budget: {"handled": output_guardrails, "extended": _CALL_MODEL},
+        run_tools: {
+            "done": _CALL_MODEL,
+            "final": output_guardrails,
+            "handoff": handoff,
+            "needs_decision": await_decision,
+        },
+        await_decision: {"decided": continues(run_tools)},
+        handoff: {"done": _CALL_MODEL},
+        output_guardrails: {"passed": finalize, "tripped": blocked},
+        finalize: END,
+        blocked: END,
+    },
+    takes="items",
+    convert=input_items,
+    gives=final_output,
+)
+
+
+def graph_of(agent: Agent[Any]) -> Graph:
+    """The graph of an agent: the table, bound to the agents that it may hand off to. Made once for what it's made
+    of."""
+    crew = reachable(agent)
+    key = [(one, list(one.tools), list(one.handoffs)) for one in crew.values()]
+    if agent._graph is None or agent._graph[0] != key:
+        parts = {"run_tools": [_drawn(tool) for one in crew.values() for tool in one.tools]}
+        if len(crew) > 1:
+            parts["handoff"] = [f"to {name}" for name in crew if name != agent.name]
+        marks = [f"agent:{name}" for name in crew]
+        marks += [f"tool:{one.name}.{tool.name}" for one in crew.values() for tool in one.tools]
+        graph = _TABLE.with_(name=agent.name, bound=Crew(agent.name, crew), parts=parts, marks=tuple(marks))
+        agent._graph = (key, graph.with_(verify=Verifier(graph.bound)))
+    return agent._graph[1]
+
+
+def _drawn(tool: Any) -> str:
+    approval = tool.approval if isinstance(tool, FunctionTool) else "never"
+    return f"{tool.name} (approval: {approval})"
+
+
+class Verifier:
+    """Refuses a stored run whose agent or pending tool is gone."""
+
+    def __init__(self, crew: Crew) -> None:
+        self.crew = crew
+
+    def __call__(self, state: AgentState, node: str) -> None:
+        name = state.agent or self.crew.first
+        agent = self.crew.agents.get(name)
+        if agent is None:
+            raise GraphChanged(
+                f"the run's current agent is '{name}', which '{self.crew.first}' doesn't lead to any more"
+            )
+        if node not in ("run_tools", "await_decision"):
+            return
+        known = {tool.name for tool in agent.tools} | {one.tool_name for one in agent.resolved_handoffs}
+        gone = sorted({call["name"] for call in state.pending_calls() if call["name"] not in known})
+        if gone:
+            raise GraphChanged(
+                f"the run waits to call {', '.join(map(repr, gone))}, which agent '{name}' no longer has"
+            )

@@ -1,0 +1,79 @@
+"""The state of an agent's run, and whom its nodes belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+from flowcore.agents.items import last_message, text_of
+from flowcore.errors import GraphChanged
+from flowcore.graph.state import State, append, merge
+from flowcore.graph.values import Json
+from flowcore.models.base import Item
+
+if TYPE_CHECKING:
+    from flowcore.agents.agent import Agent
+
+
+class AgentState(State):
+    """An agent's run.
+
+    ``items``: everything that happened, in wire form, the input first (``begun`` items of it). ``view``: what the
+    model sees of the
+    first ``view_at`` items where a handoff filter chose; later items join it. ``agent``: the current agent.
+    ``reply_at``: where in
+    ``items`` the last reply begins. ``saved``: how many items the session has. ``session_upto``: the session's last
+    position when the run
+    began. ``verdicts``: what guardrails said. ``final``: how the output comes about, "message" or "value" (then it's
+    ``output``).
+    """
+
+    items: Annotated[list[dict[str, Json]], append] = []  # noqa: RUF012 - pydantic copies defaults
+    begun: int = 0
+    view: list[dict[str, Json]] | None = None
+    view_at: int = 0
+    agent: str = ""
+    reply_at: int = 0
+    saved: int = 0
+    session_upto: int | None = None
+    response_id: str | None = None
+    reasks: int = 0
+    used_tools: Annotated[dict[str, bool], merge] = {}  # noqa: RUF012
+    verdicts: Annotated[list[dict[str, Json]], append] = []  # noqa: RUF012
+    tripped: dict[str, Json] | None = None
+    refused: str | None = None
+    final: str = "message"
+    output: Json = None
+
+    def pending_calls(self) -> list[Item]:
+        """The function calls of the last reply that have no output yet."""
+        reply = self.items[self.reply_at :]
+        answered = {item["call_id"] for item in reply if item.get("type") == "function_call_output"}
+        return [item for item in reply if item.get("type") == "function_call" and item["call_id"] not in answered]
+
+
+def final_output(values: Mapping[str, Any]) -> Any:
+    """The run's output as JSON: the last message's text, or the value that ended the run."""
+    if values["tripped"] is not None:
+        return None
+    if values["final"] == "value":
+        return values["output"]
+    message = last_message(values["items"][values["reply_at"] :])
+    return "" if message is None else text_of(message)
+
+
+@dataclass(frozen=True)
+class Crew:
+    """The agents of a graph: ``first`` begins, and handoffs lead to the others."""
+
+    first: str
+    agents: dict[str, Agent[Any]]
+
+    def current(self, state: AgentState) -> Agent[Any]:
+        """The agent whose turn it is. Raises GraphChanged when the graph no longer has it."""
+        name = state.agent or self.first
+        try:
+            return self.agents[name]
+        except KeyError:
+            raise GraphChanged(f"the run's agent '{name}' isn't one of {', '.join(self.agents)}") from None

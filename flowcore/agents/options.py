@@ -1,0 +1,125 @@
+"""What a run of an agent is given again in each process: the app's object, the run's configuration, and what isn't
+data.
+
+Nodes find it as ``ctx.context``. Nothing of it is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+from flowcore.agents.context import RunContextWrapper
+from flowcore.agents.guardrails import InputGuardrail, OutputGuardrail
+from flowcore.errors import UserError
+from flowcore.models.base import Item, Model
+from flowcore.models.provider import ModelProvider
+from flowcore.models.settings import ModelSettings
+from flowcore.models.usage import Usage
+
+if TYPE_CHECKING:
+    from flowcore.engine.context import Context
+
+
+@dataclass
+class RunConfig:
+    """Settings of a whole run.
+
+    ``model``, ``model_settings``: go before each agent's own. ``model_provider``: resolves names. ``input_guardrails``,
+    ``output_guardrails``: join the agent's. ``tool_error_formatter``: words what the model reads of a rejected call.
+    ``workflow_name``: shown in lists and traces.
+    """
+
+    model: str | Model | None = None
+    model_provider: ModelProvider | None = None
+    model_settings: ModelSettings | None = None
+    input_guardrails: list[InputGuardrail] | None = None
+    output_guardrails: list[OutputGuardrail] | None = None
+    workflow_name: str = "Agent workflow"
+    reasks: int = 2
+    """How often a model is asked again after output that its type doesn't admit, before ModelBehaviorError."""
+
+    @classmethod
+    def of(cls, given: RunConfig | Mapping[str, Any] | None) -> RunConfig:
+        """A config from a config, a dict of its fields, or None. Raises TypeError on unknown names."""
+        if given is None:
+            return _DEFAULT
+        if isinstance(given, RunConfig):
+            return given
+        unknown = set(given) - {one.name for one in fields(cls)}
+        if unknown:
+            raise TypeError(f"RunConfig has no field {', '.join(sorted(map(repr, unknown)))}")
+        return cls(**given)
+
+
+_DEFAULT = RunConfig()
+
+
+@dataclass
+class RunErrorHandlerInput:
+    """What an error handler is given: the error, the context, and the run's items so far."""
+
+    error: Exception
+    context: RunContextWrapper[Any]
+    run_data: dict[str, Any]
+
+
+@dataclass
+class RunErrorHandlerResult:
+    """What an error handler may give: the run's final output instead of the error."""
+
+    final_output: Any
+    include_in_history: bool = True
+
+
+ErrorHandlers = Mapping[str, Callable[[RunErrorHandlerInput], Any]]
+HANDLED = ("max_turns", "model_refusal", "over_budget")
+
+
+@dataclass(eq=False)
+class Options:
+    """One process's share of an agent's run.
+
+    ``context``: the app's object. ``values``: the Python values that tools gave in this process, by call id. ``raw``:
+    the provider's own
+    objects by the ``id`` of the dict that stands for them. ``results``: guardrail results of this process.
+    """
+
+    context: Any = None
+    config: RunConfig = field(default_factory=RunConfig)
+    error_handlers: ErrorHandlers | None = None
+    values: dict[str, Any] = field(default_factory=dict)
+    raw: dict[int, Any] = field(default_factory=dict)
+    results: list[Any] = field(default_factory=list)
+    history: list[Item] | None = None
+    _wrapper: RunContextWrapper[Any] | None = None
+
+    def __post_init__(self) -> None:
+        unknown = set(self.error_handlers or ()) - set(HANDLED)
+        if unknown:
+            raise UserError(
+                f"error_handlers has no {', '.join(sorted(map(repr, unknown)))}; it knows {', '.join(HANDLED)}"
+            )
+
+    def wrapper(self, ctx: Context) -> RunContextWrapper[Any]:
+        """What guardrails, tools and instructions are handed; its usage is the run's as of now."""
+        wrapper = self._wrapper
+        if wrapper is None:
+            wrapper = self._wrapper = RunContextWrapper(self.context)
+        counts = ctx.usage
+        usage = wrapper.usage
+        if usage.requests != counts.get("requests", 0) or usage.total_tokens != counts.get("total_tokens", 0):
+            fresh = Usage.from_counts(counts)
+            for name in Usage.__slots__:  # in place: who holds the wrapper sees it
+                setattr(usage, name, getattr(fresh, name))
+        return wrapper
+
+
+def options_of(ctx: Context) -> Options:
+    """The run's options; made from the plain object that ``start`` was given, where no face began the run."""
+    given = ctx.context
+    if isinstance(given, Options):
+        return given
+    options: Options = ctx.scratch.setdefault("options", Options(context=given))
+    return options
