@@ -80,6 +80,7 @@ def _joined(output: list[Item], message: Item) -> list[Any]:
 async def _resolve(state: AgentState, ctx: Context, agent: Agent[Any], options: Options) -> Turn:
     config = options.config
     wrapper = options.wrapper(ctx)
+    wrapper.turn_input = state.items
     settings = agent.model_settings
     if config.model_settings is not None:
         settings = settings.resolve(config.model_settings)
