@@ -103,7 +103,8 @@ class Model:
     ) -> ModelResponse:
         """One reply of the model.
 
-        ``input``: a text, or items in wire form. ``tools``: ``ToolSpec`` objects or hosted tools (with a ``to_wire()``).
+        ``input``: a text, or items in wire form. ``tools``: ``ToolSpec`` objects or hosted tools (with a
+        ``to_wire()``).
         Raises ``ModelError`` (the world's fault), ``ModelBehaviorError`` (the model's), ``UserError`` (yours).
         """
         stream = self.stream_response(
