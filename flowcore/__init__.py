@@ -11,11 +11,25 @@ from importlib import import_module
 from typing import Any
 
 _HOMES: dict[str, tuple[str, ...]] = {
+    "flowcore.agents.agent": ("ToolsToFinalOutputResult",),
+    "flowcore.agents.context": ("AgentHookContext", "RunContextWrapper", "ToolContext"),
+    "flowcore.agents.guardrails": (
+        "GuardrailFunctionOutput", "InputGuardrail", "InputGuardrailResult", "OutputGuardrail", "OutputGuardrailResult",
+        "input_guardrail", "output_guardrail",
+    ),
+    "flowcore.agents.handoffs": ("Handoff", "HandoffInputData", "handoff"),
+    "flowcore.agents.options": ("Options", "RunConfig", "RunErrorHandlerInput", "RunErrorHandlerResult"),
+    "flowcore.agents.output": ("AgentOutputSchema", "AgentOutputSchemaBase"),
+    "flowcore.agents.tools": (
+        "FunctionTool", "FunctionToolResult", "ToolOutputFileContent", "ToolOutputImage", "ToolOutputText",
+        "default_tool_error_function", "function_tool",
+    ),
     "flowcore.engine.context": ("Context",),
     "flowcore.engine.events": ("Committed", "Emitted"),
     "flowcore.engine.run": ("Result", "Run", "answer", "load", "resume", "send", "start"),
     "flowcore.errors": (
-        "AgentsException", "AlreadyResumed", "BudgetExceeded", "EffectInDoubt", "FlowcoreError", "GraphChanged", "GraphError",
+        "AgentsException", "AlreadyResumed", "BudgetExceeded", "EffectInDoubt", "FlowcoreError", "GraphChanged",
+        "GraphError",
         "InputGuardrailTripwireTriggered", "LimitExceeded", "MaxTurnsExceeded", "ModelBehaviorError", "ModelError",
         "ModelRefusalError", "ModelTimeoutError", "NodeTimeout", "NotOpen", "NotPaused",
         "OutputGuardrailTripwireTriggered",
@@ -24,11 +38,30 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "ToolInputGuardrailTripwireTriggered", "ToolOutputGuardrailTripwireTriggered", "ToolTimeoutError",
         "UndeclaredTransition", "UpdateError", "UserError",
     ),
+    "flowcore.faces.agent": ("Agent",),
+    "flowcore.faces.items": (
+        "HandoffCallItem", "HandoffOutputItem", "ItemHelpers", "MessageOutputItem", "ReasoningItem", "RunItem",
+        "ToolApprovalItem", "ToolCallItem", "ToolCallOutputItem",
+    ),
+    "flowcore.faces.output": (
+        "RunCancelledEvent", "RunCompletedEvent", "RunContentEvent", "RunErrorEvent", "RunEvent", "RunOutput",
+        "RunOutputEvent", "RunPausedEvent", "RunStartedEvent", "RunStatus", "ToolCallCompletedEvent",
+        "ToolCallStartedEvent", "ToolExecution",
+    ),
+    "flowcore.faces.results": ("RunErrorDetails", "RunResult", "RunResultStreaming"),
+    "flowcore.faces.runner": ("DEFAULT_MAX_TURNS", "Runner"),
+    "flowcore.faces.stream": (
+        "AgentUpdatedStreamEvent", "RawResponsesStreamEvent", "RunItemStreamEvent", "StreamEvent",
+    ),
     "flowcore.graph.graph": ("Edge", "Graph", "continues"),
     "flowcore.graph.node": ("Node", "Retry", "node"),
     "flowcore.graph.outcomes": ("END", "START", "Ask", "Goto", "Key", "Of", "Pause", "Replace", "Select"),
     "flowcore.graph.state": ("State", "add", "append", "merge", "replace"),
     "flowcore.graph.values": ("Json",),
+    "flowcore.models": (
+        "LocalModel", "Model", "ModelProvider", "ModelResponse", "ModelSettings", "OpenAIChatCompletionsModel",
+        "OpenAIResponsesModel", "Usage", "get_model",
+    ),
     "flowcore.stores": ("MemoryStore", "SqliteStore", "Store", "open_store"),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

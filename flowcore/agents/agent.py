@@ -1,24 +1,22 @@
-"""``Agent``: a model with instructions, tools, handoffs and guardrails. Its ``graph`` is a ``Graph`` like any other."""
+"""What is declared of an agent: a model with instructions, tools, handoffs and guardrails. ``flowcore.Agent`` adds
+the graph and the verbs."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, TypeVar
 
 from flowcore.agents.context import RunContextWrapper
 from flowcore.agents.guardrails import InputGuardrail, OutputGuardrail
 from flowcore.agents.handoffs import Handoff, as_handoff
 from flowcore.agents.output import AgentOutputSchema, AgentOutputSchemaBase
-from flowcore.agents.tools import FunctionTool
+from flowcore.agents.tools import FunctionTool, function_tool
 from flowcore.errors import UserError
 from flowcore.graph.state import listed
 from flowcore.models.base import Model
 from flowcore.models.settings import ModelSettings
-
-if TYPE_CHECKING:
-    from flowcore.graph.graph import Graph
 
 TContext = TypeVar("TContext")
 MARKDOWN = "Use markdown to format your answers."
@@ -34,12 +32,13 @@ class ToolsToFinalOutputResult:
 
 
 @dataclass(eq=False)
-class Agent(Generic[TContext]):
-    """An agent.
+class AgentSpec(Generic[TContext]):
+    """An agent, as declared.
 
     ``instructions``: a text, a list of texts, or a function ``(ctx, agent) -> text``, sync or async. ``model``: a
     name, a ``Model``,
-    or None for the default. ``handoffs``: agents or handoffs. ``output_type``: a type that the final output is parsed
+    or None for the default. ``tools``: function tools, or plain functions, which become some. ``handoffs``: agents or
+    handoffs. ``output_type``: a type that the final output is parsed
     into; text without it.
     ``tool_use_behavior``: "run_llm_again", "stop_on_first_tool", ``{"stop_at_tool_names": [...]}`` or a function
     ``(ctx, results) -> ToolsToFinalOutputResult``. ``reset_tool_choice``: a forced tool is forced only until this
@@ -72,10 +71,12 @@ class Agent(Generic[TContext]):
             if isinstance(self.output_type, AgentOutputSchemaBase)
             else AgentOutputSchema(self.output_type)
         )
-        self._graph: tuple[Any, Graph] | None = None
+        self._graph: tuple[Any, Any] | None = None
         self._handoffs: tuple[Any, list[Handoff]] | None = None
 
     def _check(self) -> None:
+        if isinstance(self.tools, list) and any(_is_plain(tool) for tool in self.tools):
+            self.tools = [function_tool(tool) if _is_plain(tool) else tool for tool in self.tools]
         if not isinstance(self.name, str) or not self.name:
             raise TypeError(f"Agent name must be a string, got {type(self.name).__name__}")
         if not (self.instructions is None or isinstance(self.instructions, (str, list)) or callable(self.instructions)):
@@ -116,7 +117,7 @@ class Agent(Generic[TContext]):
         if twice:
             raise UserError(f"agent '{self.name}' has two tools called {listed(twice)}; rename one")
 
-    def clone(self, **changes: Any) -> Agent[TContext]:
+    def clone(self, **changes: Any) -> AgentSpec[TContext]:
         """A copy with some fields changed; lists are shared unless given."""
         return replace(self, **changes)
 
@@ -144,40 +145,16 @@ class Agent(Generic[TContext]):
         parts = [part for part in (self.description, text, MARKDOWN if self.markdown else None) if part]
         return "\n\n".join(parts) or None
 
-    @property
-    def graph(self) -> Graph:
-        """The agent's loop as a graph: it's checked, drawn, inspected and run like any other."""
-        from flowcore.agents.loop import graph_of  # the loop is above: it knows agents, an agent needn't know it
 
-        return graph_of(self)
-
-    def as_tool(
-        self,
-        tool_name: str | None = None,
-        tool_description: str | None = None,
-        custom_output_extractor: Callable[[Any], Any] | None = None,
-        *,
-        is_enabled: Any = True,
-        needs_approval: Any = False,
-        max_turns: int | None = None,
-    ) -> FunctionTool:
-        """This agent as a tool of another: its run is a child of the caller's, with a journal of its own.
-
-        What it waits for, its caller waits for. ``custom_output_extractor(output)``: makes the tool's output of the
-        child's (JSON).
-        ``max_turns``: of the child (default 10).
-        """
-        from flowcore.agents.as_tool import AgentTool  # above, as is the loop
-
-        return AgentTool.of(
-            self, tool_name, tool_description, custom_output_extractor, is_enabled, needs_approval, max_turns
-        )
+def _is_plain(tool: Any) -> bool:
+    """Whether a tool is a function without a decorator."""
+    return inspect.isfunction(tool) or inspect.ismethod(tool)
 
 
-def reachable(root: Agent[Any]) -> dict[str, Agent[Any]]:
+def reachable(root: AgentSpec[Any]) -> dict[str, AgentSpec[Any]]:
     """Every agent that handoffs lead to, by name. Raises UserError when two of them have one name."""
-    found: dict[str, Agent[Any]] = {}
-    todo: list[Agent[Any]] = [root]
+    found: dict[str, AgentSpec[Any]] = {}
+    todo: list[AgentSpec[Any]] = [root]
     while todo:
         agent = todo.pop()
         there = found.get(agent.name)
@@ -190,8 +167,3 @@ def reachable(root: Agent[Any]) -> dict[str, Agent[Any]]:
         found[agent.name] = agent
         todo.extend(one.agent for one in agent.resolved_handoffs if one.agent is not None)
     return found
-
-
-def field_names() -> Sequence[str]:
-    """The fields that an agent may be made of."""
-    return [one.name for one in fields(Agent)]

@@ -90,7 +90,7 @@ class Options:
     config: RunConfig = field(default_factory=RunConfig)
     error_handlers: ErrorHandlers | None = None
     values: dict[str, Any] = field(default_factory=dict)
-    raw: dict[int, Any] = field(default_factory=dict)
+    raw: dict[tuple[int, int], Any] = field(default_factory=dict)
     results: list[Any] = field(default_factory=list)
     history: list[Item] | None = None
     _wrapper: RunContextWrapper[Any] | None = None

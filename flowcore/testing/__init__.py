@@ -8,7 +8,16 @@ from typing import Any
 _HOMES: dict[str, tuple[str, ...]] = {
     "flowcore.testing.clock": ("ManualClock",),
     "flowcore.testing.crash": ("Crash", "CrashingStore", "Kills", "finish", "kill_everywhere"),
-    "flowcore.testing.scripted": ("ModelStep", "ScriptedModel", "assistant_message", "function_call", "message"),
+    "flowcore.testing.scripted": (
+        "ModelCall",
+        "ModelStep",
+        "ScriptedModel",
+        "assistant_message",
+        "count_replies",
+        "function_call",
+        "message",
+        "refusal",
+    ),
     "flowcore.testing.walks": ("journals", "same_walk", "walk_form"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flowcore.agents.agent import Agent, reachable
+from flowcore.agents.agent import AgentSpec, reachable
 from flowcore.agents.items import input_items
 from flowcore.agents.loop.call_model import call_model
 from flowcore.agents.loop.ends import blocked, finalize, max_turns, over_budget, refusal
@@ -64,7 +64,7 @@ _TABLE = Graph(
 )
 
 
-def graph_of(agent: Agent[Any]) -> Graph:
+def graph_of(agent: AgentSpec[Any]) -> Graph:
     """The graph of an agent: the table, bound to the agents that it may hand off to. Made once for what it's made
     of."""
     crew = reachable(agent)

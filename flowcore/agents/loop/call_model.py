@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from flowcore.agents.agent import Agent
+from flowcore.agents.agent import AgentSpec
 from flowcore.agents.handoffs import Handoff
 from flowcore.agents.items import is_message, refusal_of, text_of, user_message
 from flowcore.agents.loop.judge import ask, input_judges, input_of, keys_of
@@ -33,7 +33,7 @@ MODEL = "model"
 class Turn:
     """What is resolved for one model call."""
 
-    agent: Agent[Any]
+    agent: AgentSpec[Any]
     model: Model
     settings: ModelSettings
     instructions: str | None
@@ -77,7 +77,7 @@ def _joined(output: list[Item], message: Item) -> list[Any]:
     return [*(Of(MODEL, "output", i) for i in range(len(output))), message]
 
 
-async def _resolve(state: AgentState, ctx: Context, agent: Agent[Any], options: Options) -> Turn:
+async def _resolve(state: AgentState, ctx: Context, agent: AgentSpec[Any], options: Options) -> Turn:
     config = options.config
     wrapper = options.wrapper(ctx)
     wrapper.turn_input = state.items
@@ -145,7 +145,7 @@ async def _call(state: AgentState, ctx: Context, turn: Turn, options: Options) -
         reply = await turn.model.get_response(*arguments)
     _spend(ctx, reply.usage)
     if reply.raw_output is not None:
-        options.raw.update((id(item), raw) for item, raw in zip(reply.output, reply.raw_output, strict=False))
+        options.raw.update(((ctx.visit, i), raw) for i, raw in enumerate(reply.raw_output))
     return {"output": reply.output, "response_id": reply.response_id}
 
 
@@ -193,7 +193,9 @@ async def _beside(
             reply = await calling[0]
         finally:
             calling[0].cancel()
-        _classify(state, turn, reply["output"], options)  # a reply that can't be used isn't recorded: a resume asks again
+        _classify(
+            state, turn, reply["output"], options
+        )  # a reply that can't be used isn't recorded: a resume asks again
         return reply
 
     verdicts = [

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from flowcore.agents.agent import Agent
+from flowcore.agents.agent import AgentSpec
 from flowcore.agents.guardrails import info_as_json
 from flowcore.agents.loop.saving import save
 from flowcore.agents.loop.state import AgentState, final_output
@@ -16,7 +16,7 @@ from flowcore.engine.context import Context
 from flowcore.graph.outcomes import Goto, Of
 
 
-def input_judges(state: AgentState, ctx: Context, agent: Agent[Any], options: Options, parallel: bool) -> list[Any]:
+def input_judges(state: AgentState, ctx: Context, agent: AgentSpec[Any], options: Options, parallel: bool) -> list[Any]:
     """The input guardrails that apply: only to a run's first agent, whose own come before the run's."""
     if agent.name != ctx.bound.first:
         return []
@@ -29,7 +29,9 @@ def keys_of(judges: Sequence[Any]) -> list[str]:
     return [f"guardrail:{i}:{judge.get_name()}" for i, judge in enumerate(judges)]
 
 
-async def ask(ctx: Context, options: Options, key: str, kind: str, agent: Agent[Any], judge: Any, subject: Any) -> Any:
+async def ask(
+    ctx: Context, options: Options, key: str, kind: str, agent: AgentSpec[Any], judge: Any, subject: Any
+) -> Any:
     """One verdict, recorded: ``{guardrail, kind, agent, tripped, info}``."""
 
     async def look() -> Any:

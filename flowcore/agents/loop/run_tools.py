@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from flowcore.agents.agent import Agent, ToolsToFinalOutputResult
+from flowcore.agents.agent import AgentSpec, ToolsToFinalOutputResult
 from flowcore.agents.as_tool import AgentTool
 from flowcore.agents.context import RunContextWrapper, ToolContext
 from flowcore.agents.items import function_output
@@ -71,7 +71,8 @@ async def run_tools(state: AgentState, ctx: Context) -> Outcome:
 
 
 def _is_told(ctx: Context, call: Call) -> bool:
-    """Whether a call's output isn't an effect of its own: what is told of a rejected call, or made of a child's output."""
+    """Whether a call's output isn't an effect of its own: what is told of a rejected call, or made of a child's
+    output."""
     return isinstance(call.tool, AgentTool) or call.key not in ctx.visit_record.effects
 
 
@@ -80,7 +81,7 @@ async def await_decision(state: AgentState, ctx: Context) -> Pause:
     return Pause(*ctx.open_requests, on="decided", enough="any")
 
 
-def _calls(state: AgentState, agent: Agent[Any]) -> tuple[list[Call], bool]:
+def _calls(state: AgentState, agent: AgentSpec[Any]) -> tuple[list[Call], bool]:
     """The calls of the last reply, and whether it hands off as well. Raises ModelBehaviorError."""
     tools = {tool.name: tool for tool in agent.tools if isinstance(tool, FunctionTool)}
     handoffs = {one.tool_name for one in agent.resolved_handoffs}
@@ -97,7 +98,7 @@ def _calls(state: AgentState, agent: Agent[Any]) -> tuple[list[Call], bool]:
     return calls, hands_off
 
 
-async def _ask(ctx: Context, agent: Agent[Any], wrapper: RunContextWrapper[Any], calls: list[Call]) -> list[Call]:
+async def _ask(ctx: Context, agent: AgentSpec[Any], wrapper: RunContextWrapper[Any], calls: list[Call]) -> list[Call]:
     """Open a request for each call that needs a decision; the calls that may go on now. Requests are opened before a
     call runs."""
     ready: list[Call] = []
@@ -129,7 +130,9 @@ def _request_key(call: Call) -> str:
     return str(call.item["call_id"])
 
 
-async def _once(ctx: Context, options: Options, wrapper: RunContextWrapper[Any], agent: Agent[Any], call: Call) -> Any:
+async def _once(
+    ctx: Context, options: Options, wrapper: RunContextWrapper[Any], agent: AgentSpec[Any], call: Call
+) -> Any:
     """A call's output item, recorded; or what is told of a call that was rejected."""
     if call.asks:
         approved, message = _decision(ctx.answers[_request_key(call)])
@@ -153,7 +156,7 @@ def _decision(answer: Any) -> tuple[bool, str | None]:
 
 
 async def _perform(
-    ctx: Context, options: Options, wrapper: RunContextWrapper[Any], agent: Agent[Any], call: Call
+    ctx: Context, options: Options, wrapper: RunContextWrapper[Any], agent: AgentSpec[Any], call: Call
 ) -> Item:
     """Call the tool; its output item."""
     tool, call_id = call.tool, call.item["call_id"]
@@ -189,7 +192,7 @@ async def _call_agent(ctx: Context, options: Options, tool: AgentTool, call: Cal
 
 
 async def _final(
-    agent: Agent[Any],
+    agent: AgentSpec[Any],
     wrapper: RunContextWrapper[Any],
     options: Options,
     calls: list[Call],
@@ -224,6 +227,6 @@ async def _final(
     return ToolsToFinalOutputResult(True, agent.output_schema.to_jsonable(_plain(agent, answer.final_output)))
 
 
-def _plain(agent: Agent[Any], value: Any) -> Any:
+def _plain(agent: AgentSpec[Any], value: Any) -> Any:
     """A plain-text agent's output is text, whatever its tools gave."""
     return str(value) if agent.output_schema.is_plain_text() and not isinstance(value, str) else value

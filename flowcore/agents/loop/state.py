@@ -13,7 +13,7 @@ from flowcore.graph.values import Json
 from flowcore.models.base import Item
 
 if TYPE_CHECKING:
-    from flowcore.agents.agent import Agent
+    from flowcore.agents.agent import AgentSpec
 
 
 class AgentState(State):
@@ -68,9 +68,9 @@ class Crew:
     """The agents of a graph: ``first`` begins, and handoffs lead to the others."""
 
     first: str
-    agents: dict[str, Agent[Any]]
+    agents: dict[str, AgentSpec[Any]]
 
-    def current(self, state: AgentState) -> Agent[Any]:
+    def current(self, state: AgentState) -> AgentSpec[Any]:
         """The agent whose turn it is. Raises GraphChanged when the graph no longer has it."""
         name = state.agent or self.first
         try:

@@ -1,0 +1,504 @@
+"""The public names, for type checkers. `tests/test_facade.py` holds it against `__init__.py`."""
+
+from flowcore.agents.agent import ToolsToFinalOutputResult as ToolsToFinalOutputResult
+from flowcore.agents.context import (
+    AgentHookContext as AgentHookContext,
+)
+from flowcore.agents.context import (
+    RunContextWrapper as RunContextWrapper,
+)
+from flowcore.agents.context import (
+    ToolContext as ToolContext,
+)
+from flowcore.agents.guardrails import (
+    GuardrailFunctionOutput as GuardrailFunctionOutput,
+)
+from flowcore.agents.guardrails import (
+    InputGuardrail as InputGuardrail,
+)
+from flowcore.agents.guardrails import (
+    InputGuardrailResult as InputGuardrailResult,
+)
+from flowcore.agents.guardrails import (
+    OutputGuardrail as OutputGuardrail,
+)
+from flowcore.agents.guardrails import (
+    OutputGuardrailResult as OutputGuardrailResult,
+)
+from flowcore.agents.guardrails import (
+    input_guardrail as input_guardrail,
+)
+from flowcore.agents.guardrails import (
+    output_guardrail as output_guardrail,
+)
+from flowcore.agents.handoffs import Handoff as Handoff
+from flowcore.agents.handoffs import HandoffInputData as HandoffInputData
+from flowcore.agents.handoffs import handoff as handoff
+from flowcore.agents.options import (
+    Options as Options,
+)
+from flowcore.agents.options import (
+    RunConfig as RunConfig,
+)
+from flowcore.agents.options import (
+    RunErrorHandlerInput as RunErrorHandlerInput,
+)
+from flowcore.agents.options import (
+    RunErrorHandlerResult as RunErrorHandlerResult,
+)
+from flowcore.agents.output import (
+    AgentOutputSchema as AgentOutputSchema,
+)
+from flowcore.agents.output import (
+    AgentOutputSchemaBase as AgentOutputSchemaBase,
+)
+from flowcore.agents.tools import (
+    FunctionTool as FunctionTool,
+)
+from flowcore.agents.tools import (
+    FunctionToolResult as FunctionToolResult,
+)
+from flowcore.agents.tools import (
+    ToolOutputFileContent as ToolOutputFileContent,
+)
+from flowcore.agents.tools import (
+    ToolOutputImage as ToolOutputImage,
+)
+from flowcore.agents.tools import (
+    ToolOutputText as ToolOutputText,
+)
+from flowcore.agents.tools import (
+    default_tool_error_function as default_tool_error_function,
+)
+from flowcore.agents.tools import (
+    function_tool as function_tool,
+)
+from flowcore.engine.context import Context as Context
+from flowcore.engine.events import Committed as Committed
+from flowcore.engine.events import Emitted as Emitted
+from flowcore.engine.run import (
+    Result as Result,
+)
+from flowcore.engine.run import (
+    Run as Run,
+)
+from flowcore.engine.run import (
+    answer as answer,
+)
+from flowcore.engine.run import (
+    load as load,
+)
+from flowcore.engine.run import (
+    resume as resume,
+)
+from flowcore.engine.run import (
+    send as send,
+)
+from flowcore.engine.run import (
+    start as start,
+)
+from flowcore.errors import (
+    AgentsException as AgentsException,
+)
+from flowcore.errors import (
+    AlreadyResumed as AlreadyResumed,
+)
+from flowcore.errors import (
+    BudgetExceeded as BudgetExceeded,
+)
+from flowcore.errors import (
+    EffectInDoubt as EffectInDoubt,
+)
+from flowcore.errors import (
+    FlowcoreError as FlowcoreError,
+)
+from flowcore.errors import (
+    GraphChanged as GraphChanged,
+)
+from flowcore.errors import (
+    GraphError as GraphError,
+)
+from flowcore.errors import (
+    InputGuardrailTripwireTriggered as InputGuardrailTripwireTriggered,
+)
+from flowcore.errors import (
+    LimitExceeded as LimitExceeded,
+)
+from flowcore.errors import (
+    MaxTurnsExceeded as MaxTurnsExceeded,
+)
+from flowcore.errors import (
+    ModelBehaviorError as ModelBehaviorError,
+)
+from flowcore.errors import (
+    ModelError as ModelError,
+)
+from flowcore.errors import (
+    ModelRefusalError as ModelRefusalError,
+)
+from flowcore.errors import (
+    ModelTimeoutError as ModelTimeoutError,
+)
+from flowcore.errors import (
+    NodeTimeout as NodeTimeout,
+)
+from flowcore.errors import (
+    NotOpen as NotOpen,
+)
+from flowcore.errors import (
+    NotPaused as NotPaused,
+)
+from flowcore.errors import (
+    OutputGuardrailTripwireTriggered as OutputGuardrailTripwireTriggered,
+)
+from flowcore.errors import (
+    ReplayMismatch as ReplayMismatch,
+)
+from flowcore.errors import (
+    RunCancelled as RunCancelled,
+)
+from flowcore.errors import (
+    RunConflict as RunConflict,
+)
+from flowcore.errors import (
+    RunError as RunError,
+)
+from flowcore.errors import (
+    RunExists as RunExists,
+)
+from flowcore.errors import (
+    RunFailed as RunFailed,
+)
+from flowcore.errors import (
+    RunNotFound as RunNotFound,
+)
+from flowcore.errors import (
+    StoreError as StoreError,
+)
+from flowcore.errors import (
+    ToolInputGuardrailTripwireTriggered as ToolInputGuardrailTripwireTriggered,
+)
+from flowcore.errors import (
+    ToolOutputGuardrailTripwireTriggered as ToolOutputGuardrailTripwireTriggered,
+)
+from flowcore.errors import (
+    ToolTimeoutError as ToolTimeoutError,
+)
+from flowcore.errors import (
+    UndeclaredTransition as UndeclaredTransition,
+)
+from flowcore.errors import (
+    UpdateError as UpdateError,
+)
+from flowcore.errors import (
+    UserError as UserError,
+)
+from flowcore.faces.agent import Agent as Agent
+from flowcore.faces.items import (
+    HandoffCallItem as HandoffCallItem,
+)
+from flowcore.faces.items import (
+    HandoffOutputItem as HandoffOutputItem,
+)
+from flowcore.faces.items import (
+    ItemHelpers as ItemHelpers,
+)
+from flowcore.faces.items import (
+    MessageOutputItem as MessageOutputItem,
+)
+from flowcore.faces.items import (
+    ReasoningItem as ReasoningItem,
+)
+from flowcore.faces.items import (
+    RunItem as RunItem,
+)
+from flowcore.faces.items import (
+    ToolApprovalItem as ToolApprovalItem,
+)
+from flowcore.faces.items import (
+    ToolCallItem as ToolCallItem,
+)
+from flowcore.faces.items import (
+    ToolCallOutputItem as ToolCallOutputItem,
+)
+from flowcore.faces.output import (
+    RunCancelledEvent as RunCancelledEvent,
+)
+from flowcore.faces.output import (
+    RunCompletedEvent as RunCompletedEvent,
+)
+from flowcore.faces.output import (
+    RunContentEvent as RunContentEvent,
+)
+from flowcore.faces.output import (
+    RunErrorEvent as RunErrorEvent,
+)
+from flowcore.faces.output import (
+    RunEvent as RunEvent,
+)
+from flowcore.faces.output import (
+    RunOutput as RunOutput,
+)
+from flowcore.faces.output import (
+    RunOutputEvent as RunOutputEvent,
+)
+from flowcore.faces.output import (
+    RunPausedEvent as RunPausedEvent,
+)
+from flowcore.faces.output import (
+    RunStartedEvent as RunStartedEvent,
+)
+from flowcore.faces.output import (
+    RunStatus as RunStatus,
+)
+from flowcore.faces.output import (
+    ToolCallCompletedEvent as ToolCallCompletedEvent,
+)
+from flowcore.faces.output import (
+    ToolCallStartedEvent as ToolCallStartedEvent,
+)
+from flowcore.faces.output import (
+    ToolExecution as ToolExecution,
+)
+from flowcore.faces.results import (
+    RunErrorDetails as RunErrorDetails,
+)
+from flowcore.faces.results import (
+    RunResult as RunResult,
+)
+from flowcore.faces.results import (
+    RunResultStreaming as RunResultStreaming,
+)
+from flowcore.faces.runner import DEFAULT_MAX_TURNS as DEFAULT_MAX_TURNS
+from flowcore.faces.runner import Runner as Runner
+from flowcore.faces.stream import (
+    AgentUpdatedStreamEvent as AgentUpdatedStreamEvent,
+)
+from flowcore.faces.stream import (
+    RawResponsesStreamEvent as RawResponsesStreamEvent,
+)
+from flowcore.faces.stream import (
+    RunItemStreamEvent as RunItemStreamEvent,
+)
+from flowcore.faces.stream import (
+    StreamEvent as StreamEvent,
+)
+from flowcore.graph.graph import Edge as Edge
+from flowcore.graph.graph import Graph as Graph
+from flowcore.graph.graph import continues as continues
+from flowcore.graph.node import Node as Node
+from flowcore.graph.node import Retry as Retry
+from flowcore.graph.node import node as node
+from flowcore.graph.outcomes import (
+    END as END,
+)
+from flowcore.graph.outcomes import (
+    START as START,
+)
+from flowcore.graph.outcomes import (
+    Ask as Ask,
+)
+from flowcore.graph.outcomes import (
+    Goto as Goto,
+)
+from flowcore.graph.outcomes import (
+    Key as Key,
+)
+from flowcore.graph.outcomes import (
+    Of as Of,
+)
+from flowcore.graph.outcomes import (
+    Pause as Pause,
+)
+from flowcore.graph.outcomes import (
+    Replace as Replace,
+)
+from flowcore.graph.outcomes import (
+    Select as Select,
+)
+from flowcore.graph.state import State as State
+from flowcore.graph.state import add as add
+from flowcore.graph.state import append as append
+from flowcore.graph.state import merge as merge
+from flowcore.graph.state import replace as replace
+from flowcore.graph.values import Json as Json
+from flowcore.models import (
+    LocalModel as LocalModel,
+)
+from flowcore.models import (
+    Model as Model,
+)
+from flowcore.models import (
+    ModelProvider as ModelProvider,
+)
+from flowcore.models import (
+    ModelResponse as ModelResponse,
+)
+from flowcore.models import (
+    ModelSettings as ModelSettings,
+)
+from flowcore.models import (
+    OpenAIChatCompletionsModel as OpenAIChatCompletionsModel,
+)
+from flowcore.models import (
+    OpenAIResponsesModel as OpenAIResponsesModel,
+)
+from flowcore.models import (
+    Usage as Usage,
+)
+from flowcore.models import (
+    get_model as get_model,
+)
+from flowcore.stores import (
+    MemoryStore as MemoryStore,
+)
+from flowcore.stores import (
+    SqliteStore as SqliteStore,
+)
+from flowcore.stores import (
+    Store as Store,
+)
+from flowcore.stores import (
+    open_store as open_store,
+)
+
+__version__: str
+
+__all__ = [
+    "DEFAULT_MAX_TURNS",
+    "END",
+    "START",
+    "Agent",
+    "AgentHookContext",
+    "AgentOutputSchema",
+    "AgentOutputSchemaBase",
+    "AgentUpdatedStreamEvent",
+    "AgentsException",
+    "AlreadyResumed",
+    "Ask",
+    "BudgetExceeded",
+    "Committed",
+    "Context",
+    "Edge",
+    "EffectInDoubt",
+    "Emitted",
+    "FlowcoreError",
+    "FunctionTool",
+    "FunctionToolResult",
+    "Goto",
+    "Graph",
+    "GraphChanged",
+    "GraphError",
+    "GuardrailFunctionOutput",
+    "Handoff",
+    "HandoffCallItem",
+    "HandoffInputData",
+    "HandoffOutputItem",
+    "InputGuardrail",
+    "InputGuardrailResult",
+    "InputGuardrailTripwireTriggered",
+    "ItemHelpers",
+    "Json",
+    "Key",
+    "LimitExceeded",
+    "LocalModel",
+    "MaxTurnsExceeded",
+    "MemoryStore",
+    "MessageOutputItem",
+    "Model",
+    "ModelBehaviorError",
+    "ModelError",
+    "ModelProvider",
+    "ModelRefusalError",
+    "ModelResponse",
+    "ModelSettings",
+    "ModelTimeoutError",
+    "Node",
+    "NodeTimeout",
+    "NotOpen",
+    "NotPaused",
+    "Of",
+    "OpenAIChatCompletionsModel",
+    "OpenAIResponsesModel",
+    "Options",
+    "OutputGuardrail",
+    "OutputGuardrailResult",
+    "OutputGuardrailTripwireTriggered",
+    "Pause",
+    "RawResponsesStreamEvent",
+    "ReasoningItem",
+    "Replace",
+    "ReplayMismatch",
+    "Result",
+    "Retry",
+    "Run",
+    "RunCancelled",
+    "RunCancelledEvent",
+    "RunCompletedEvent",
+    "RunConfig",
+    "RunConflict",
+    "RunContentEvent",
+    "RunContextWrapper",
+    "RunError",
+    "RunErrorDetails",
+    "RunErrorEvent",
+    "RunErrorHandlerInput",
+    "RunErrorHandlerResult",
+    "RunEvent",
+    "RunExists",
+    "RunFailed",
+    "RunItem",
+    "RunItemStreamEvent",
+    "RunNotFound",
+    "RunOutput",
+    "RunOutputEvent",
+    "RunPausedEvent",
+    "RunResult",
+    "RunResultStreaming",
+    "RunStartedEvent",
+    "RunStatus",
+    "Runner",
+    "Select",
+    "SqliteStore",
+    "State",
+    "Store",
+    "StoreError",
+    "StreamEvent",
+    "ToolApprovalItem",
+    "ToolCallCompletedEvent",
+    "ToolCallItem",
+    "ToolCallOutputItem",
+    "ToolCallStartedEvent",
+    "ToolContext",
+    "ToolExecution",
+    "ToolInputGuardrailTripwireTriggered",
+    "ToolOutputFileContent",
+    "ToolOutputGuardrailTripwireTriggered",
+    "ToolOutputImage",
+    "ToolOutputText",
+    "ToolTimeoutError",
+    "ToolsToFinalOutputResult",
+    "UndeclaredTransition",
+    "UpdateError",
+    "Usage",
+    "UserError",
+    "__version__",
+    "add",
+    "answer",
+    "append",
+    "continues",
+    "default_tool_error_function",
+    "function_tool",
+    "get_model",
+    "handoff",
+    "input_guardrail",
+    "load",
+    "merge",
+    "node",
+    "open_store",
+    "output_guardrail",
+    "replace",
+    "resume",
+    "send",
+    "start",
+]

@@ -1,0 +1,112 @@
+"""Stream events: what the machine hands on, in the words that people know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from flowcore.agents.agent import AgentSpec as Agent
+from flowcore.engine.events import Emitted, Event
+from flowcore.engine.run import Run
+from flowcore.faces.items import (
+    HandoffCallItem,
+    HandoffOutputItem,
+    MessageOutputItem,
+    Reader,
+    ReasoningItem,
+    RunItem,
+    ToolCallItem,
+    ToolCallOutputItem,
+)
+from flowcore.machine.facts import Transition
+from flowcore.models.openai_types import typed_event
+
+
+@dataclass(eq=False)
+class RawResponsesStreamEvent:
+    """An event of the model's provider, as it came; made into an object of the openai package when it's read."""
+
+    raw: Any
+    type = "raw_response_event"
+
+    @property
+    def data(self) -> Any:
+        if isinstance(self.raw, dict):
+            self.raw = typed_event(self.raw)
+        return self.raw
+
+
+@dataclass(eq=False)
+class RunItemStreamEvent:
+    """An item of the run, committed."""
+
+    name: str
+    item: RunItem
+    type = "run_item_stream_event"
+
+
+@dataclass(eq=False)
+class AgentUpdatedStreamEvent:
+    """Another agent's turn begins; the first event tells of the first one."""
+
+    new_agent: Agent[Any]
+    type = "agent_updated_stream_event"
+
+
+StreamEvent: TypeAlias = RawResponsesStreamEvent | RunItemStreamEvent | AgentUpdatedStreamEvent
+
+_NAMES: list[tuple[type[RunItem], str]] = [
+    (HandoffCallItem, "handoff_requested"),
+    (HandoffOutputItem, "handoff_occured"),
+    (MessageOutputItem, "message_output_created"),
+    (ReasoningItem, "reasoning_item_created"),
+    (ToolCallItem, "tool_called"),
+    (ToolCallOutputItem, "tool_output"),
+]
+
+
+class Translator:
+    """Machine events of one agent's run into stream events."""
+
+    def __init__(self, run: Run, options: Any) -> None:
+        crew = run.definition.bound
+        self.run = run
+        self.reader = Reader(crew.agents, crew.first, options)
+        self.agent = self.reader.agent
+
+    def events_of(self, event: Event) -> Iterator[StreamEvent]:
+        """What an event of the machine is to a reader; nothing for a child's, or for a fact without items."""
+        if event.run != self.run.id:
+            return
+        if isinstance(event, Emitted):
+            data = event.data
+            kind = data.get("type") if isinstance(data, dict) else getattr(data, "type", None)
+            if isinstance(kind, str):
+                yield RawResponsesStreamEvent(data)
+            return
+        fact = event.fact
+        if not isinstance(fact, Transition) or not ("items" in fact.update or "agent" in fact.update):
+            return
+        items = new_items(self.run, fact.seq)
+        for item in self.reader.items_of(fact, items):
+            name = next((name for cls, name in _NAMES if isinstance(item, cls)), None)
+            if name is not None:
+                yield RunItemStreamEvent(name, item)
+        if self.reader.agent is not self.agent:
+            self.agent = self.reader.agent
+            yield AgentUpdatedStreamEvent(self.agent)
+
+
+def new_items(run: Run, seq: int) -> list[Any]:
+    """The items that a fact brought, read from the end: what is new, not what has been."""
+    items = run.state.items
+    found: list[Any] = []
+    for position in range(len(items) - 1, -1, -1):
+        key = items.key(position)
+        if key.seq < seq:
+            break
+        if key.seq == seq:
+            found.append(items[position])
+    found.reverse()
+    return found
