@@ -150,7 +150,7 @@ class MemoryStore:
                 raise checks.released(run)
             if len(tree.letters) > known:
                 return False
-            tree.owner, tree.known = None, known
+            tree.owner, tree.known = None, len(tree.letters)
             return True
 
     async def beat(self, owner: Owner) -> None:
@@ -194,13 +194,13 @@ class MemoryStore:
         """A child's first facts: they come with the child itself."""
         try:
             checks.check_member(member)
-            index = checks.first_index(member)
             tree = self._trees.get(member.root)
             if tree is None or tree.epoch != claim.epoch or tree.owner is None:
                 held = tree is not None and tree.owner is not None
                 return checks.lost(member, claim.epoch, held, tree.epoch if tree else None)
             if member.facts[0].seq != 0:
                 return checks.wrong_seq(member, 0)
+            index = checks.first_index(member)
             journal = _Journal(tree, index)
             self._write(journal, member, claim.nonce)
             self._begin(journal, index)
@@ -360,7 +360,7 @@ class MemoryStore:
         with self._lock:
             trees = list(self._trees.values()) if root is None else [self._trees[root]] if root in self._trees else []
             found = [request for tree in trees for request in tree.requests.values()]
-        found.sort(key=lambda request: request.opened)
+        found.sort(key=lambda request: (request.opened, request.run, request.key))
         return [
             replace(request, data=self._unpack(request.data), schema=self._unpack(request.schema))
             for request in found[:limit]

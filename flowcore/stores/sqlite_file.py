@@ -209,14 +209,15 @@ class StoreFile:
         while True:
             tasks, orders = self._take()
             if tasks:
-                self._settle(tasks, self._commit(tasks))
+                answers = self._commit(tasks)
+                if self._opened and self._queue.empty() and not self._closed:
+                    self._queued = False  # a write that slips into the queue just now finds the thread awake
+                self._settle(tasks, answers)
             if _STOP in orders:
                 self._disconnect()
                 return
             if _CHECKPOINT in orders:
                 self._checkpoint()
-            if self._opened and self._queue.empty() and not self._closed:
-                self._queued = False
 
     def _take(self) -> tuple[list[_Task], set[str]]:
         """Everything that waits, at least one thing."""

@@ -141,7 +141,8 @@ _HOLDER = f"""
 SELECT run.root, run.owner, run.epoch, owner.host, owner.pid, owner.born
 FROM run LEFT JOIN owner ON owner.id = run.owner AND owner.expires > {NOW} WHERE run.id = ?"""
 _RELEASE = """
-UPDATE run SET owner = NULL, known = :known WHERE id = :run AND root = :run AND epoch = :epoch AND owner IS NOT NULL
+UPDATE run SET owner = NULL, known = (SELECT count(*) FROM letter WHERE root = :run)
+WHERE id = :run AND root = :run AND epoch = :epoch AND owner IS NOT NULL
 AND (SELECT count(*) FROM letter WHERE root = :run) <= :known"""
 _SWEEP = f"DELETE FROM owner WHERE expires < {NOW} - 86400.0"
 _RENEW = f"""
@@ -179,12 +180,11 @@ def _write_all(cursor: Cursor, packed: Packed, claim: Claim) -> bool:
     """The member with all that it brings; False, and nothing written, if the fence or the seq refuses it."""
     member, rows = packed.member, packed.rows
     if rows[0].seq == 0:
+        if cursor.execute("SELECT 1 FROM run WHERE id = ?", (member.run,)).fetchone():
+            return False
         index = checks.first_index(member)
         row = (member.run, index.parent, *_columns(index), index.created, member.root, claim.epoch)
-        try:
-            cursor.execute(_NEW_CHILD, row)
-        except sqlite3.IntegrityError:
-            return False
+        cursor.execute(_NEW_CHILD, row)
         if cursor.rowcount != 1:
             return False
     if not _write_first(cursor, packed, claim):

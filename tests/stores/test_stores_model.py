@@ -1,0 +1,219 @@
+"""Random calls to two handles on one store, compared with a model of dicts."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from stores_making import begin, member, move, owner, question, row
+
+from flowcore.errors import RunConflict, RunExists, RunNotFound
+from flowcore.stores import MemoryStore, SqliteStore, Store
+from flowcore.stores.base import Append, Claim, Letter, SessionWrite
+
+ROOTS = ["a", "b"]
+RUNS = ["a", "b", "a/n.1/k", "b/n.1/k"]
+KEYS = ["p", "q"]
+OWNERS = [owner("zero"), owner("one")]
+
+roots = st.sampled_from(ROOTS)
+runs = st.sampled_from(RUNS)
+keys = st.sampled_from(KEYS)
+which = st.sampled_from([0, 1])
+
+
+@dataclass
+class Tree:
+    """What the model knows of a tree."""
+
+    owner: int | None
+    epoch: int
+    lengths: dict[str, int] = field(default_factory=dict)
+    requests: set[tuple[str, str]] = field(default_factory=set)
+    letters: list[Letter] = field(default_factory=list)
+
+
+class Stores(RuleBasedStateMachine):
+    """The rules; ``make`` gives two handles on a new store."""
+
+    def make(self, folder: str) -> list[Store]:
+        raise NotImplementedError
+
+    @initialize()
+    def begin(self) -> None:
+        self.folder = tempfile.mkdtemp()
+        self.runner = asyncio.Runner()
+        self.stores = self.make(self.folder)
+        self.trees: dict[str, Tree] = {}
+        self.claims: dict[tuple[str, int], Claim] = {}
+        self.session: list[Any] = []
+        self.count = 0
+
+    def teardown(self) -> None:
+        for store in self.stores:
+            self.runner.run(store.close())
+        self.runner.close()
+        shutil.rmtree(self.folder)
+
+    def ask(self, call: Any) -> Any:
+        """The call's answer, or the class of what it raised."""
+        try:
+            return self.runner.run(call)
+        except (RunConflict, RunExists, RunNotFound) as error:
+            return type(error)
+
+    @rule(run=roots, who=which)
+    def admit(self, run: str, who: int) -> None:
+        answer = self.ask(self.stores[who].admit(begin(run), OWNERS[who]))
+        if run in self.trees:
+            assert answer is RunExists
+        else:
+            assert (answer.epoch, answer.head) == (1, 0)
+            self.trees[run] = Tree(who, 1, {run: 1})
+            self.claims[run, who] = answer
+
+    @rule(run=roots, who=which)
+    def claim(self, run: str, who: int) -> None:
+        answer = self.ask(self.stores[who].claim(run, OWNERS[who]))
+        tree = self.trees.get(run)
+        if tree is None:
+            assert answer is RunNotFound
+        elif tree.owner is not None:
+            assert answer is RunConflict
+        else:
+            tree.owner, tree.epoch = who, tree.epoch + 1
+            assert (answer.epoch, answer.head) == (tree.epoch, tree.lengths[run] - 1)
+            self.claims[run, who] = answer
+
+    @rule(run=roots, who=which, known=st.integers(0, 2))
+    def release(self, run: str, who: int, known: int) -> None:
+        claim = self.claims.get((run, who))
+        if claim is None:
+            return
+        answer = self.ask(self.stores[who].release(run, claim, known))
+        tree = self.trees[run]
+        if tree.owner != who or tree.epoch != claim.epoch:
+            assert answer is RunConflict
+        else:
+            assert answer is (len(tree.letters) <= known)
+            if answer:
+                tree.owner = None
+
+    @rule(data=st.data(), root=roots, who=which)
+    def append(self, data: st.DataObject, root: str, who: int) -> None:
+        claim = self.claims.get((root, who))
+        if claim is None:
+            return
+        tree = self.trees[root]
+        holds = tree.owner == who and tree.epoch == claim.epoch
+        batch, expected = [], []
+        for run in data.draw(st.lists(st.sampled_from([root, root + "/n.1/k"]), min_size=1, max_size=3)):
+            one, right = self.draw_member(data, tree, root, run)
+            batch.append(one)
+            expected.append(holds and right)
+            if expected[-1]:
+                self.keep(tree, one)
+        answers = self.ask(self.stores[who].append(batch, claim))
+        assert [answer is None for answer in answers] == expected
+        assert all(answer is None or isinstance(answer, RunConflict) for answer in answers)
+
+    def draw_member(self, data: st.DataObject, tree: Tree, root: str, run: str) -> tuple[Append, bool]:
+        """A member and whether it is the journal's next one."""
+        length = tree.lengths.get(run, 0)
+        if length == 0 and data.draw(st.booleans()):
+            return begin(run, root), True
+        # Marked so that nobody takes it for an earlier one that was written: that is tested elsewhere.
+        right = length > 0 and data.draw(st.booleans())
+        seq = length if right else length + 1
+        self.count += 1
+        given: dict[str, Any] = {}
+        if data.draw(st.booleans()):
+            given["opened"] = [question(run, key, root) for key in data.draw(st.sets(keys))]
+            given["closed"] = sorted(data.draw(st.sets(keys)))
+        if data.draw(st.booleans()):
+            given["consumed"] = [letter.id for letter in tree.letters if data.draw(st.booleans())]
+        if data.draw(st.booleans()):
+            given["writes"] = [SessionWrite("s", seq, [self.count])]
+        if data.draw(st.booleans()):
+            given["index"] = row(run, root, standing=data.draw(st.sampled_from(["running", "waiting"])))
+        facts = [move(seq + more, n=self.count) for more in range(data.draw(st.integers(1, 2)))]
+        return member(run, *facts, root=root, **given), right
+
+    def keep(self, tree: Tree, one: Append) -> None:
+        tree.lengths[one.run] = one.facts[-1].seq + 1
+        tree.requests -= {(one.run, key) for key in one.closed}
+        tree.requests |= {(one.run, request.key) for request in one.opened}
+        tree.letters = [letter for letter in tree.letters if letter.id not in one.consumed]
+        for write in one.writes:
+            self.session += write.items
+
+    @rule(run=runs, who=which, key=keys, kind=st.sampled_from(["answer", "answer", "stop"]))
+    def signal(self, run: str, who: int, key: str, kind: str) -> None:
+        self.count += 1
+        letter = Letter(run, str(self.count), kind, key if kind == "answer" else None, self.count)
+        answer = self.ask(self.stores[who].signal(letter))
+        tree = self.trees.get(run[0])
+        if tree is None or run not in tree.lengths:
+            assert answer is RunNotFound
+            return
+        answered = any((one.run, one.key, one.kind) == (run, key, "answer") for one in tree.letters)
+        accepted = kind != "answer" or ((run, key) in tree.requests and not answered)
+        assert answer is accepted
+        if accepted:
+            tree.letters.append(letter)
+
+    @rule(who=which)
+    def pop(self, who: int) -> None:
+        assert self.ask(self.stores[who].session_pop("s")) == (self.session.pop() if self.session else None)
+
+    @rule(who=which)
+    def reopen(self, who: int) -> None:
+        self.ask(self.stores[who].close())
+
+    @invariant()
+    def both_handles_see_what_the_model_holds(self) -> None:
+        for who, store in enumerate(self.stores):
+            for run in RUNS:
+                tree = self.trees.get(run[0])
+                facts = self.ask(store.read(run))
+                if tree is None or run not in tree.lengths:
+                    assert facts is RunNotFound
+                    continue
+                assert [fact.seq for fact in facts] == list(range(tree.lengths[run]))
+                assert self.ask(store.get(run)).owner == (None if tree.owner is None else OWNERS[tree.owner].id)
+            for root, tree in self.trees.items():
+                assert self.ask(store.inbox(root)) == tree.letters
+                assert {(one.run, one.key) for one in self.ask(store.requests(root))} == tree.requests
+                assert self.ask(store.get(root)).waiting == len(tree.requests)
+            lettered = {root for root, tree in self.trees.items() if tree.owner == who and tree.letters}
+            assert set(self.ask(store.waiting(OWNERS[who]))) == lettered
+            assert {index.run for index in self.ask(store.runs()).runs} == set(self.trees)
+            assert [one.item for one in self.ask(store.session_items("s"))] == self.session
+
+
+class SqliteStores(Stores):
+    def make(self, folder: str) -> list[Store]:
+        return [SqliteStore(f"{folder}/runs.db", synchronous="NORMAL") for _ in OWNERS]
+
+
+class MemoryStores(Stores):
+    def make(self, folder: str) -> list[Store]:
+        return [MemoryStore(keep_bytes=True)] * 2
+
+
+def _case(machine: type[Stores], examples: int) -> Any:
+    case = machine.TestCase
+    case.settings = settings(
+        max_examples=examples, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+    )
+    return case
+
+
+TestSqliteStores = _case(SqliteStores, 80)
+TestMemoryStores = _case(MemoryStores, 60)
