@@ -1,4 +1,5 @@
-"""The agent loop over real HTTP: against a live llama.cpp server through both OpenAI models, and a loopback for exact cases."""
+"""The agent loop over real HTTP: against a live llama.cpp server through both OpenAI models, and a loopback for exact
+cases."""
 
 from __future__ import annotations
 
