@@ -17,7 +17,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
 from flowcore.errors import FlowcoreError, StoreError
-from flowcore.stores.sqlite_schema import Synchronous, connect, is_busy, open_file, store_error
+from flowcore.stores.sqlite_schema import Synchronous, connect, connect_impatient, is_busy, open_file, store_error
 from flowcore.stores.sqlite_write import UNSTORABLE
 
 T = TypeVar("T")
@@ -276,11 +276,13 @@ class StoreFile:
         if self._writer is None:
             self._writer = open_file(self.path, self._synchronous, self._busy_timeout)
         if not self._opened:
-            caller = connect(self.path, self._synchronous, 0)
-            caller.execute("PRAGMA wal_autocheckpoint=0")  # the thread does it: it takes milliseconds
-            reader = connect(self.path, self._synchronous, 0)
-            reader.execute("PRAGMA query_only=ON")
-            self._caller, self._reader = caller.cursor(), reader
+            if self._caller is None:
+                caller = connect_impatient(self.path, self._synchronous, self._busy_timeout)
+                caller.execute("PRAGMA wal_autocheckpoint=0")  # the thread does it: it takes milliseconds
+                self._caller = caller.cursor()
+            if self._reader is None:
+                self._reader = connect_impatient(self.path, self._synchronous, self._busy_timeout)
+                self._reader.execute("PRAGMA query_only=ON")
             self._opened = True
         return self._writer
 

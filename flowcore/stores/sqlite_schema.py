@@ -65,7 +65,23 @@ def connect(path: str, synchronous: Synchronous, timeout: float) -> sqlite3.Conn
     """A connection in autocommit mode, for any thread, one at a time. ``timeout``: seconds to wait for a lock."""
     connection = sqlite3.connect(path, timeout, isolation_level=None, check_same_thread=False)
     connection.text_factory = _text
-    connection.execute("PRAGMA synchronous=FULL" if synchronous == "FULL" else "PRAGMA synchronous=NORMAL")
+    try:
+        connection.execute("PRAGMA synchronous=FULL" if synchronous == "FULL" else "PRAGMA synchronous=NORMAL")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def connect_impatient(path: str, synchronous: Synchronous, timeout: float) -> sqlite3.Connection:
+    """``connect``, but once it's open it never waits for a lock."""
+    connection = connect(path, synchronous, timeout)
+    try:
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        connection.execute("PRAGMA busy_timeout=0")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -98,13 +114,16 @@ def open_file(path: str, synchronous: Synchronous, timeout: float) -> sqlite3.Co
 
 
 def _prepare(connection: sqlite3.Connection, path: str) -> None:
-    if _is_store(connection, path):
+    connection.execute("BEGIN")  # one look at the header and the tables: another process may be making them
+    found = _is_store(connection, path)
+    connection.execute("COMMIT")
+    if found:
         return
     (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
     if mode != "wal":
         raise StoreError(f"store file {path}: SQLite can't use its write-ahead log here (journal mode {mode!r})")
     connection.execute("BEGIN IMMEDIATE")
-    if not _is_store(connection, path):  # another process may have made it meanwhile
+    if not _is_store(connection, path):
         for statement in TABLES.split(";"):
             connection.execute(statement)
         connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
@@ -113,11 +132,11 @@ def _prepare(connection: sqlite3.Connection, path: str) -> None:
 
 
 def _is_store(connection: sqlite3.Connection, path: str) -> bool:
-    """True: a store; False: an empty file. Raises StoreError for anything else."""
+    """True: a store; False: an empty file. Raises StoreError for anything else. Asked inside a transaction."""
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if application != APPLICATION_ID:
-        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         if tables or application or version:
             raise StoreError(f"store file {path}: it is a database, but not a flowcore store; give another path")
         return False
