@@ -25,7 +25,7 @@ def started(
         visit=1,
         graph=graph.name,
         fingerprint=graph.fingerprint,
-        input=graph.initial(input),
+        input=graph.schema.filled(graph.initial(input)),
         limits=codec_of(Json, "limits").admit(limits)[0],
         root=live.tree.root,
         parent=parent,

@@ -5,14 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flowcore.engine.admit import started
-from flowcore.engine.context import Suspend
-from flowcore.engine.drive import drive
 from flowcore.engine.failure import raise_failure
-from flowcore.errors import RunNotFound
+from flowcore.engine.tree import Live
+from flowcore.errors import ReplayMismatch, RunNotFound
+from flowcore.graph.values import copy_json
 
 if TYPE_CHECKING:
-    from flowcore.engine.tree import Live
     from flowcore.graph.graph import Graph
+
+
+class Suspend(BaseException):
+    """The entry ends here: child or request ``key`` waits, till ``due`` at the latest. Not an ``Exception``, so that
+    no node's ``except`` swallows it."""
+
+    def __init__(self, key: str, due: float | None = None) -> None:
+        super().__init__(key)
+        self.key = key
+        self.due = due
 
 
 async def run_child(
@@ -25,8 +34,6 @@ async def run_child(
     context: Any,
 ) -> Any:
     """Drive the child to its end and return its output. Raises ``Suspend`` while it waits, else what made it fail."""
-    from flowcore.engine.tree import Live
-
     tree = parent.tree
     _, node, visit, key, _ = above
     id = f"{parent.id}/{node}.{visit}/{key}"
@@ -36,20 +43,31 @@ async def run_child(
         try:
             facts = await tree.store.read(id)
         except RunNotFound:
-            await live.commit(started(live, input, limits or {}, meta, parent=parent.id))
+            first = started(live, input, limits or {}, meta, parent=parent.id)
+            tree.lives[id] = live
+            await live.commit(first)
         else:
             live.load(facts)
-        tree.lives[id] = live
-    else:
-        live.above = above
+            tree.lives[id] = live
+    live.above = above
+    _same_input(live, input)
     if live.snapshot.standing in ("failed", "cancelled", "stopped"):
         await live.commit(live.resumed("parent", limits))
     live.exception = None
-    standing = await drive(live)
+    standing = await tree.drive(live)
     if standing == "waiting":
         raise Suspend(key, live.due)
     del tree.lives[id]
-    if standing == "done":
-        return parent.snapshot.visits[node].effects[key].value
-    raise_failure(live)
-    return None
+    if standing != "done":
+        raise_failure(live)
+    return copy_json(parent.snapshot.visits[node].effects[key].value)
+
+
+def _same_input(live: Live, input: Any) -> None:
+    recorded: Any = live.facts[0]
+    given = live.graph.initial(input)
+    if any(recorded.input.get(name) != value for name, value in given.items()):
+        raise ReplayMismatch(
+            f"child run '{live.id}' was begun with another input; between effects a body may compute only from its"
+            " state, answers and recorded values"
+        )

@@ -7,17 +7,19 @@ import asyncio
 import hashlib
 import inspect
 import random
+import threading
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic_core import to_json
 
+from flowcore.engine.children import Suspend, run_child
 from flowcore.engine.events import Emitted
 from flowcore.errors import EffectInDoubt, GraphError, ReplayMismatch, RunError, UserError
 from flowcore.graph.node import Node, Retry
 from flowcore.graph.outcomes import Ask
-from flowcore.graph.values import Codec, Json, adapter_of, codec_of
+from flowcore.graph.values import Codec, Json, adapter_of, codec_of, copy_json
 from flowcore.machine.facts import Effect, Intent, Request
 from flowcore.machine.plan import over_budget
 from flowcore.machine.snapshot import Question, Visit
@@ -30,19 +32,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Suspend(BaseException):
-    """The entry ends here: child or request ``key`` waits. Not an ``Exception``, so that no node's ``except``
-    swallows it."""
-
-    def __init__(self, key: str, due: float | None = None, is_child: bool = True) -> None:
-        super().__init__(key)
-        self.key = key
-        self.due = due
-        self.is_child = is_child
-
-
 class Context:
-    """What a node is given. It's good for one entry; afterwards it refuses.
+    """What a node is given. It's good for one entry; afterwards it refuses. A sync body has no ``once``, ``child`` or
+    ``request``.
 
     ``context``: the app's own object (never stored, given again at a resume). ``bound``: what the graph carries for
     its nodes.
@@ -50,7 +42,7 @@ class Context:
     """
 
     __slots__ = (
-        "_caller", "_children", "_emitted", "_inflight", "_live", "_now", "_random", "_seq", "_state", "_used",
+        "_caller", "_emitted", "_inflight", "_live", "_random", "_seq", "_state", "_used",
         "answers", "attempt", "node", "retry", "spent", "visit", "visit_record", "writes",
     )  # fmt: skip
 
@@ -72,7 +64,9 @@ class Context:
         self._state = "open"
         questions = visit.questions
         self.answers: dict[str, Any] = (
-            {key: question.answer for key, question in questions.items() if question.answered} if questions else {}
+            {key: copy_json(question.answer) for key, question in questions.items() if question.answered}
+            if questions
+            else {}
         )
 
     # -- what is known --------------------------------------------------------------------------------------------
@@ -105,7 +99,7 @@ class Context:
     @property
     def limits(self) -> dict[str, Any]:
         """The run's limits by name."""
-        return self._live.snapshot.limits
+        return dict(self._live.snapshot.limits)
 
     @property
     def meta(self) -> dict[str, Any]:
@@ -115,7 +109,7 @@ class Context:
     @property
     def usage(self) -> dict[str, Any]:
         """What the run has spent so far, its children included, as of this entry's last committed fact."""
-        return self._live.snapshot.usage
+        return dict(self._live.snapshot.usage)
 
     @property
     def cause(self) -> dict[str, Any] | None:
@@ -193,23 +187,23 @@ class Context:
         found = self.visit_record.effects.get(key)
         if found is not None:
             self._same(found.args, digest, key)
-            return codec.decode(found.value)
+            return _handed_out(codec, found.value)
         intent = self.visit_record.intents.get(key)
         if intent is not None and on_crash != "retry":
-            decided = await self._doubt(key, on_crash)
+            decided = await self._doubt(intent, on_crash)
             if decided is not None:
-                return codec.decode(await self._record(key, decided["value"], digest, self._live.tree.clock.time()))
-        if asyncio.current_task() is self._caller:
-            return codec.decode(await self._perform(key, fn, args, codec, digest, on_crash))
-        return codec.decode(await self._guard(self._perform(key, fn, args, codec, digest, on_crash)))
+                wire = codec.admit(codec.decode(decided["value"]))[0]
+                return _handed_out(codec, await self._record(key, wire, digest, self._live.tree.clock.time()))
+        work = self._perform(key, fn, args, codec, digest, on_crash)
+        return _handed_out(codec, await (work if asyncio.current_task() is self._caller else self._guard(work)))
 
     async def _perform(
         self, key: str, fn: Callable[..., Any], args: tuple[Any, ...], codec: Codec, digest: str, on_crash: str
     ) -> Any:
         live = self._live
-        live.tree.holder.check()
+        live.tree.check()
         started = live.tree.clock.time()
-        if on_crash != "retry" and key not in self.visit_record.intents:
+        if on_crash != "retry":
             await live.commit(
                 Intent(live.snapshot.seq + 1, started, started, self.node, self.visit, key, digest, on_crash)
             )
@@ -237,8 +231,9 @@ class Context:
         )
         return wire
 
-    async def _doubt(self, key: str, on_crash: str) -> dict[str, Any] | None:
+    async def _doubt(self, intent: Intent, on_crash: str) -> dict[str, Any] | None:
         """What a person said about an effect that may have happened: None = do it again, else ``{"value": …}``."""
+        key = intent.key
         if on_crash == "fail":
             raise EffectInDoubt(
                 f"{self.idempotency_key(key)}: a crash came after this effect had begun and before it was recorded;"
@@ -246,13 +241,19 @@ class Context:
                 run_id=self.run_id,
             )
         question = f"in-doubt:{key}"
+        asked = 1
+        while (
+            question in self.visit_record.questions and self.visit_record.questions[question].request.seq < intent.seq
+        ):
+            asked += 1  # that was about an earlier try
+            question = f"in-doubt:{key}#{asked}"
         if question not in self.answers:
             await self.request(
                 question,
                 {"key": key, "idempotency_key": self.idempotency_key(key), "choices": ["retry", "value", "fail"]},
                 kind="in_doubt",
             )
-            raise Suspend(question, is_child=False)
+            raise Suspend(question)
         answer = self.answers[question]
         if answer == "retry":
             return None
@@ -271,15 +272,13 @@ class Context:
         While it
         waits for an answer, this entry ends and the run waits with it. Raises what made the child fail.
         """
-        from flowcore.engine.children import run_child  # the child needs `drive`, which needs this module
-
         self._use(key)
         graph = getattr(graph, "graph", graph)
         found = self.visit_record.effects.get(key)
         digest = _digest((input,))
         if found is not None:
             self._same(found.args, digest, key)
-            return found.value
+            return copy_json(found.value)
         work = run_child(
             self._live, graph, input, (self._live, self.node, self.visit, key, digest), limits, meta,
             self._live.context if context is None else context,
@@ -289,7 +288,7 @@ class Context:
     async def request(self, key: str, data: Any = None, *, schema: Any = None, kind: str = "decision") -> Question:
         """Open a request (or find it open or answered from an earlier entry); never waits. ``key`` is unique in the
         run."""
-        self._open()
+        self._open("closing")
         question = self.visit_record.questions.get(key)
         if question is None:
             await self._live.commit(self.asked(Ask(key, data, schema, kind)))
@@ -308,10 +307,15 @@ class Context:
 
     def emit(self, data: Any) -> None:
         """Hand something to whoever listens, now. It's never stored."""
-        self._open()
-        out = self._live.tree.out
+        self._open("closing")
+        tree = self._live.tree
+        out = tree.out
         if out is not None:
-            out(Emitted(self._live.id, self._seq, self.attempt, self._emitted, data))
+            event = Emitted(self._live.id, self._seq, self.attempt, self._emitted, data)
+            if threading.get_ident() == tree.thread:
+                out(event)
+            else:  # a sync body, in a thread of its own
+                tree.loop.call_soon_threadsafe(out, event)
         self._emitted += 1
 
     def spend(self, **counts: float) -> None:
@@ -329,14 +333,15 @@ class Context:
 
     async def settle(self, cancel: bool = False) -> list[Suspend]:
         """Close the context and let its effects finish (``cancel``: break them off). Returns who waits."""
-        self._state = "over"
-        if not self._inflight:
-            return []
+        self._state = "closing"
         tasks = list(self._inflight)
         if cancel:
             for task in tasks:
                 task.cancel()
-        results = await asyncio.gather(*tasks, return_exceptions=True)
+        try:
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+        finally:
+            self._state = "over"
         return [result for result in results if isinstance(result, Suspend)]
 
     async def _guard(self, work: Coroutine[Any, Any, T]) -> T:
@@ -355,8 +360,9 @@ class Context:
             raise GraphError(f"node '{self.node}' used the key '{key}' twice in one entry; keys name one effect each")
         self._used.add(key)
 
-    def _open(self) -> None:
-        if self._state != "open":
+    def _open(self, until: str = "open") -> None:
+        """An effect that ends after its body may still do what is open until the entry is over."""
+        if self._state not in ("open", until):
             raise RunError(
                 f"node '{self.node}': this context's entry is over; nothing can be done through it any more",
                 run_id=self._live.id,
@@ -377,6 +383,12 @@ def _codec(returns: Any, key: str) -> Codec:
         return codec_of(returns, "an effect's value")
     except TypeError:
         return Codec(returns, f"effect '{key}'")
+
+
+def _handed_out(codec: Codec, wire: Any) -> Any:
+    """A recorded value for a body: a tree of its own, which it may change."""
+    live = codec.decode(wire)
+    return copy_json(live) if live is wire and type(live) in (dict, list) else live
 
 
 _ANY = Codec(Json, "an effect's value")

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from typing import TYPE_CHECKING, Any
 
-from flowcore.engine.context import Context, Suspend
+from flowcore.engine.children import Suspend
+from flowcore.engine.context import Context
 from flowcore.engine.failure import record_of
+from flowcore.engine.log import log
 from flowcore.engine.retry import delay_after
-from flowcore.errors import GraphError, NodeTimeout, RunConflict, RunError, StoreError, UpdateError
+from flowcore.errors import GraphError, NodeTimeout, RunError, UpdateError
 from flowcore.graph.node import RETRY, TIMEOUT, Node
 from flowcore.graph.outcomes import Ask, Goto, Pause
 from flowcore.graph.state import listed
-from flowcore.machine.facts import Fact, Rested
+from flowcore.machine.facts import Fact, Rested, Standing
 
 if TYPE_CHECKING:
     from flowcore.engine.tree import Live
@@ -22,19 +25,20 @@ async def enter(live: Live) -> None:
     """Enter the current place. Its outcome is committed when this returns, whatever it is.
 
     Raises RunConflict and StoreError (nothing more can be committed), and CancelledError when the task was cancelled
-    from outside:
-    then too the run rests with its place kept.
+    from outside: then too the run rests with its place kept.
     """
+    tree = live.tree
     visit = live.snapshot.visit
     node = live.graph.nodes[visit.node]
-    live.tree.holder.check()
+    tree.check()
     task = asyncio.current_task()
     ctx = Context(live, node, visit, task)
     state = live.graph.schema.view(live.snapshot.values)
-    started = live.tree.clock.time()
+    started = tree.clock.time()
     live.task, live.interrupted = task, False
     outcome: Any = None
     raised: BaseException | None = None
+    waiting: list[Suspend] = []
     try:
         try:
             if node.is_async and node.timeout is None:
@@ -43,14 +47,21 @@ async def enter(live: Live) -> None:
                 outcome = await _run(node, state, ctx)
         except (Suspend, Exception) as error:
             raised = error
+        except BaseExceptionGroup as group:  # out of a TaskGroup: children that wait, and maybe errors
+            suspended, raised = group.split(Suspend)
+            if suspended is None or not (raised is None or isinstance(raised, Exception)):
+                raise
+            waiting = _flat(suspended)
         except asyncio.CancelledError:
             if live.interrupted or task is None or task.cancelling():
                 raise
             raised = RunError(f"node '{node.name}' awaited something that was cancelled", run_id=live.id)
-        # A timeout breaks effects off; any other error lets them finish.
-        waiting = await ctx.settle(cancel=isinstance(raised, NodeTimeout)) if ctx._inflight else _over(ctx)
-        if isinstance(raised, Suspend) and raised not in waiting:
-            waiting.append(raised)
+        if isinstance(raised, Suspend):
+            waiting, raised = [raised], None
+        if ctx._inflight:  # a timeout breaks effects off; any other error lets them finish
+            waiting += [one for one in await ctx.settle(cancel=_timed_out(live, raised)) if one not in waiting]
+        else:
+            ctx._state = "over"
     except asyncio.CancelledError:
         live.task = None
         await _broken_off(live, ctx, started)
@@ -60,34 +71,51 @@ async def enter(live: Live) -> None:
             task.uncancel()
         return
     live.task = None
-    if isinstance(raised, (RunConflict, StoreError)):
-        raise raised
-    if waiting and (raised is None or isinstance(raised, Suspend)):
-        await _suspend(live, ctx, waiting, started)
-    elif isinstance(raised, Exception):
+    if live.interrupted and task is not None:
+        task.uncancel()  # the body has swallowed it; the run rests when the outcome is committed
+    if tree.broken is not None:
+        raise tree.broken
+    if isinstance(raised, Exception):
         await _failed(live, ctx, node, raised, started)
+    elif waiting:
+        dues = [one.due for one in waiting if one.due is not None]
+        keys = [one.key for one in waiting]
+        await live.commit(_rested(live, ctx, "waiting", started, children=keys, due=min(dues, default=None)))
     else:
         await _answered(live, ctx, node, outcome, started)
 
 
-def _over(ctx: Context) -> list[Suspend]:
-    ctx._state = "over"
-    return []
+def _flat(group: BaseExceptionGroup[Suspend]) -> list[Suspend]:
+    found: list[Suspend] = []
+    for one in group.exceptions:
+        found += _flat(one) if isinstance(one, BaseExceptionGroup) else [one]
+    return found
+
+
+def _timed_out(live: Live, error: BaseException | None) -> bool:
+    """Whether it's this entry that ran out of time, and not a child of it."""
+    return isinstance(error, NodeTimeout) and error.run_id == live.id
 
 
 async def _run(node: Node, state: Any, ctx: Context) -> Any:
-    """A body that is sync (it runs in a thread) or has a timeout."""
-    arguments = (state, ctx) if node.takes_ctx else (state,)
-    work = node.fn(*arguments) if node.is_async else asyncio.to_thread(node.fn, *arguments)
+    """A body that is sync (it runs in a thread, which a timeout or a cancel leaves to itself) or has a timeout."""
     if node.timeout is None:
-        return await work
+        return await _body(node, state, ctx)
     try:
         async with asyncio.timeout(node.timeout) as scope:
-            return await work
+            return await _body(node, state, ctx)
     except TimeoutError:
         if scope.expired():
-            raise NodeTimeout(f"node '{node.name}' ran longer than its timeout of {node.timeout:g} s") from None
+            raise NodeTimeout(
+                f"node '{node.name}' ran longer than its timeout of {node.timeout:g} s", run_id=ctx.run_id
+            ) from None
         raise
+
+
+async def _body(node: Node, state: Any, ctx: Context) -> Any:
+    arguments = (state, ctx) if node.takes_ctx else (state,)
+    outcome = await (node.fn(*arguments) if node.is_async else asyncio.to_thread(node.fn, *arguments))
+    return await outcome if inspect.isawaitable(outcome) else outcome  # e.g. a lambda around an async function
 
 
 async def _answered(live: Live, ctx: Context, node: Node, outcome: Any, started: float) -> None:
@@ -98,10 +126,10 @@ async def _answered(live: Live, ctx: Context, node: Node, outcome: Any, started:
         for write in writes:
             write.seq = facts[-1].seq
         await live.commit(*facts, writes=writes)
-    except (RunConflict, StoreError):
-        raise
     except Exception as error:  # from admitting the update or from a reducer: nothing was committed or folded
-        await _rest_failed(live, ctx, error, started)
+        if live.tree.broken is not None:
+            raise
+        await rest_failed(live, error, started, ctx)
 
 
 def _facts_of(live: Live, ctx: Context, node: Node, outcome: Any, started: float) -> list[Fact]:
@@ -182,40 +210,46 @@ def _pause(live: Live, ctx: Context, node: Node, pause: Pause, started: float) -
 
 async def _failed(live: Live, ctx: Context, node: Node, error: Exception, started: float) -> None:
     """An exception: a retry, a declared edge, or a rest at the same place."""
-    if not isinstance(error, GraphError):
-        if ctx.retry is not None and live.graph.has(node.name, RETRY):
-            now = live.tree.clock.time()
-            delay = delay_after(ctx.retry, error, ctx.attempt, now - ctx.now)
-            if delay is not None:
-                not_before = now + delay if delay > 0 else None
-                await live.commit(
-                    live.transition(RETRY, {}, started, not_before=not_before, error=record_of(error), usage=ctx.spent)
-                )
-                return
-        edge = live.graph.edge_for_error(node.name, error)
-        on = (
-            edge.on
-            if edge
-            else TIMEOUT
-            if isinstance(error, NodeTimeout) and live.graph.has(node.name, TIMEOUT)
-            else None
-        )
-        if on is not None:
-            await live.commit(live.transition(on, {}, started, error=record_of(error), usage=ctx.spent))
-            return
-    await _rest_failed(live, ctx, error, started)
+    try:
+        fact = None if isinstance(error, GraphError) else _way_out(live, ctx, node, error, started)
+    except Exception as broken:  # a retry policy that raises
+        broken.__context__ = error
+        error, fact = broken, None
+    if fact is None:
+        await rest_failed(live, error, started, ctx)
+    else:
+        await live.commit(fact)
 
 
-async def _rest_failed(live: Live, ctx: Context, error: Exception, started: float) -> None:
+def _way_out(live: Live, ctx: Context, node: Node, error: Exception, started: float) -> Fact | None:
+    """The transition that an exception takes, if the graph declares one."""
+    if ctx.retry is not None and live.graph.has(node.name, RETRY):
+        now = live.tree.clock.time()
+        delay = delay_after(ctx.retry, error, ctx.attempt, now - ctx.now)
+        if delay is not None:
+            log("attempt failed", run=live.id, node=node.name, attempt=ctx.attempt, delay=delay, error=repr(error))
+            not_before = now + delay if delay > 0 else None
+            return live.transition(RETRY, {}, started, not_before=not_before, error=record_of(error), usage=ctx.spent)
+    edge = live.graph.edge_for_error(node.name, error)
+    if edge is not None:
+        on = edge.on
+    elif _timed_out(live, error) and live.graph.has(node.name, TIMEOUT):
+        on = TIMEOUT
+    else:
+        return None
+    return live.transition(on, {}, started, error=record_of(error), usage=ctx.spent)
+
+
+async def rest_failed(live: Live, error: Exception, started: float, ctx: Context | None = None) -> None:
+    """Write that the run failed at its place. ``ctx``: of the entry that did, if a body had begun."""
     live.exception = error
+    log("run failed", level="warning", run=live.id, node=live.snapshot.visit.node, error=repr(error))
     await live.commit(_rested(live, ctx, "failed", started, error=record_of(error)))
 
 
-async def _suspend(live: Live, ctx: Context, waiting: list[Suspend], started: float) -> None:
-    """Rest until a child, or a question about an effect in doubt, is answered."""
-    dues = [one.due for one in waiting if one.due is not None]
-    live.due = min(dues, default=None)
-    await live.commit(_rested(live, ctx, "waiting", started, children=[one.key for one in waiting]))
+async def rest(live: Live, standing: Standing) -> None:
+    """Write that the run rests because it was asked to."""
+    await live.commit(_rested(live, None, standing, live.tree.clock.time()))
 
 
 async def _broken_off(live: Live, ctx: Context, started: float) -> None:
@@ -229,9 +263,11 @@ async def _broken_off(live: Live, ctx: Context, started: float) -> None:
 
 
 def _rested(
-    live: Live, ctx: Context, standing: Any, started: float, *, children: Any = None, error: Any = None
-) -> Rested:
+    live: Live, ctx: Context | None, standing: Standing, started: float, *, children: Any = None, error: Any = None,
+    due: float | None = None,
+) -> Rested:  # fmt: skip
+    s = live.snapshot
     return Rested(
-        live.snapshot.seq + 1, started, live.tree.clock.time(), ctx.node, ctx.visit, standing, ctx.attempt, None,
-        children, error, ctx.spent,
+        s.seq + 1, started, live.tree.clock.time(), s.visit.node, s.visit.number, standing, s.visit.attempt, None,
+        children, error, ctx.spent if ctx else None, ctx is not None, due,
     )  # fmt: skip

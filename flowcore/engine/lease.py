@@ -7,10 +7,11 @@ import asyncio
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
+from flowcore.engine.log import log
 from flowcore.errors import RunConflict, StoreError
-from flowcore.stores.base import LEASE_SECONDS, Owner, Store
+from flowcore.stores.base import LEASE_SECONDS, Claim, Owner, Store
 
 if TYPE_CHECKING:
     from flowcore.engine.tree import Tree
@@ -65,29 +66,79 @@ class Holder:
                     tree = self.trees.get(root)
                     if tree is not None:
                         tree.poke()
-            except StoreError:
-                continue  # tried again; when it lasts, `check` stops the runs before the leases end
+            except StoreError as error:  # tried again; when it lasts, `check` stops the runs before the leases end
+                log("lease not renewed", level="warning", error=str(error), runs=sorted(self.trees))
 
 
-_HOLDERS: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakKeyDictionary[Store, Holder]] = WeakKeyDictionary()
+_HOLDERS: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakKeyDictionary[Store, ref[Holder]]] = WeakKeyDictionary()
+"""By loop and store. Weak: a holder lives as long as one of its trees, and a store as long as somebody wants it."""
 
 
 def holder_of(store: Store) -> Holder:
     """The running loop's holder for a store."""
     stores = _HOLDERS.setdefault(asyncio.get_running_loop(), WeakKeyDictionary())
-    holder = stores.get(store)
+    known = stores.get(store)
+    holder = known() if known is not None else None
     if holder is None:
-        holder = stores[store] = Holder(store)
+        holder = Holder(store)
+        stores[store] = ref(holder)
     return holder
 
 
 def poke_local(store: Store, root: str) -> None:
     """Wake the tree if this process drives it, in whichever loop."""
     for loop, stores in list(_HOLDERS.items()):
-        holder = stores.get(store)
-        tree = holder.trees.get(root) if holder else None
+        known = stores.get(store)
+        holder = known() if known is not None else None
+        tree = holder.trees.get(root) if holder is not None else None
         if tree is not None and not loop.is_closed():
             _call(loop, tree.poke)
+
+
+_LEFT: list[tuple[ref[Store], str, Claim]] = []
+"""Leases of handles that were dropped when their loop had ended: given back by whoever claims from that store next."""
+
+
+def abandon(tree: Tree) -> None:
+    """Give back the lease of a tree whose handle was dropped. May be called from anywhere, by the garbage collector."""
+    claim, tree.claim = tree.claim, None
+    if claim is None:
+        return
+    if tree.loop.is_running():
+        try:
+            tree.loop.call_soon_threadsafe(_give_back, tree, claim)
+            return
+        except RuntimeError:
+            pass  # it has been closed since
+    tree.holder.trees.pop(tree.root, None)
+    _LEFT.append((ref(tree.store), tree.root, claim))
+
+
+def _give_back(tree: Tree, claim: Claim) -> None:
+    tree.holder.drop(tree)
+    task = tree.loop.create_task(release_quietly(tree.store, tree.root, claim))
+    _GIVING.add(task)
+    task.add_done_callback(_GIVING.discard)
+
+
+_GIVING: set[asyncio.Task[None]] = set()
+"""Tasks need somebody who knows them (asyncio keeps only weak references)."""
+
+
+async def release_quietly(store: Store, root: str, claim: Claim) -> None:
+    """Give a lease back, if it's still ours and the store can be reached."""
+    try:
+        await store.release(root, claim, 1 << 30)
+    except (StoreError, RunConflict) as error:
+        log("lease not given back", level="warning", run=root, error=str(error))
+
+
+async def release_left(store: Store) -> None:
+    """Give back what was left by handles that outlived their loop."""
+    for one in [left for left in _LEFT if left[0]() is store]:
+        _LEFT.remove(one)
+        await release_quietly(store, one[1], one[2])
+    _LEFT[:] = [left for left in _LEFT if left[0]() is not None]
 
 
 def _call(loop: asyncio.AbstractEventLoop, fn: Callable[[], None]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Generator
 from dataclasses import dataclass, field
@@ -15,24 +16,13 @@ from flowcore.engine.clock import CLOCK, Clock
 from flowcore.engine.drive import drive
 from flowcore.engine.events import Emitted, Event
 from flowcore.engine.failure import raise_failure, tell
-from flowcore.engine.lease import holder_of, poke_local
+from flowcore.engine.lease import abandon, poke_local, release_left, release_quietly
+from flowcore.engine.log import log
 from flowcore.engine.tree import Live, Tree
-from flowcore.errors import (
-    GraphChanged,
-    NotOpen,
-    NotPaused,
-    RunConflict,
-    RunError,
-    RunNotFound,
-    StoreError,
-    UpdateError,
-    UserError,
-)
+from flowcore.errors import NotOpen, NotPaused, RunConflict, RunError, StoreError, UserError
 from flowcore.graph.graph import Graph
-from flowcore.graph.outcomes import END
 from flowcore.graph.values import Json, codec_of
 from flowcore.machine.facts import Fact, Standing
-from flowcore.machine.fold import fold
 from flowcore.machine.walk import Step, path, walk_graph
 from flowcore.stores.base import Letter, OpenRequest, Store
 from flowcore.stores.memory import MemoryStore
@@ -42,6 +32,8 @@ if TYPE_CHECKING:
 
 BUFFER = 1_000
 """How many deltas a reader may be behind; then neighbouring ones are joined. Facts always enter."""
+ALL = 1_000_000
+"""Open requests of one tree that are listed at most."""
 
 
 @dataclass(slots=True)
@@ -88,6 +80,7 @@ class Run:
         self._live = live
         self._tree = live.tree
         self._task: asyncio.Task[Standing] | None = None
+        weakref.finalize(self, abandon, live.tree).atexit = False
 
     def __repr__(self) -> str:
         return f"<Run {self.id!r} {self.standing} at {self.place!r}>"
@@ -155,7 +148,7 @@ class Run:
 
     async def requests(self) -> list[OpenRequest]:
         """What the run and its children wait for."""
-        return await self.store.requests(root=self._tree.root)
+        return await self.store.requests(root=self._tree.root, limit=ALL)
 
     # -- moving it ------------------------------------------------------------------------------------------------
 
@@ -178,42 +171,59 @@ class Run:
 
         Raises RunConflict when somebody else holds it, StoreError when the store can't be written.
         """
-        if self._task is not None and not self._task.done():
-            return await asyncio.shield(self._task)
-        await self._hold()
-        return await self._drive()
+        task = self._task
+        if task is not None and not task.done():
+            return await asyncio.shield(task)  # somebody else's: this caller may leave, the run goes on
+        return await self._begin()  # a cancel of this caller is one of the run
+
+    def _begin(self) -> asyncio.Task[Standing]:
+        """The task that moves the run; there's never more than one."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._drive(), name=f"flowcore-run-{self.id}")
+            _MOVING.add(self._task)
+            self._task.add_done_callback(_moved)
+        return self._task
 
     async def _drive(self) -> Standing:
+        await self._hold()
         try:
             return await drive(self._live)
-        except (RunConflict, StoreError):
-            self._tree.holder.drop(self._tree)
-            self._tree.claim = None
-            raise
-        except asyncio.CancelledError:
+        except BaseException as error:
+            if isinstance(error, (RunConflict, StoreError)):
+                log("run lost", level="warning", run=self.id, error=str(error))
             await asyncio.shield(self._let_go())
             raise
 
     async def _hold(self) -> None:
         """Take the lease again if it was given back, and catch up with what others wrote meanwhile."""
         tree = self._tree
-        if tree.claim is not None or self.standing == "done":
+        if tree.loop is not asyncio.get_running_loop():
+            await self._let_go()
+            tree.enter_loop()
+        if tree.claim is not None or (self.standing == "done" and tree.broken is None):
             return
+        await release_left(tree.store)
         claim = await tree.store.claim(tree.root, tree.holder.owner)
-        tree.broken = None
-        tree.claim = claim
-        tree.holder.hold(tree)
-        if claim.head != self._live.snapshot.seq:
-            await _reload(self._live)
-        tree.lives[self.id] = self._live
-        await tree.fetch()
+        stale = tree.broken is not None or claim.head != self._live.snapshot.seq
+        tree.hold(claim)
+        try:
+            if stale:
+                self._live.load(await tree.store.read(self.id))
+            tree.lives[self.id] = self._live
+            await tree.fetch()
+        except BaseException:
+            await self._let_go()
+            raise
 
     async def _let_go(self) -> None:
+        """Give the lease back, whatever the store says to it."""
         tree = self._tree
-        if tree.claim is not None:
-            claim, tree.claim = tree.claim, None
+        claim, tree.claim = tree.claim, None
+        if claim is not None:
+            if tree.loop is asyncio.get_running_loop():
+                await tree.idle()
             tree.holder.drop(tree)
-            await tree.store.release(tree.root, claim, 1 << 30)
+            await release_quietly(tree.store, tree.root, claim)
 
     async def result(self) -> Result:
         """How the run stands, without moving it."""
@@ -233,21 +243,20 @@ class Run:
     async def __aiter__(self) -> AsyncIterator[Event]:
         """Facts as they're committed and events as they're emitted, until the run rests. Raises only RunConflict and
         StoreError."""
-        await self._hold()
         buffer = _Buffer()
         tree = self._tree
-        tree.out = buffer
-        if self._task is None or self._task.done():
-            self._task = asyncio.ensure_future(self._drive())
-        task = self._task
-        task.add_done_callback(lambda _: buffer.close())
+        tree.listen(buffer)
+        task = self._begin()
+        task.add_done_callback(buffer.close)
         try:
-            async for event in buffer:
+            while (event := await buffer.next()) is not None:
                 yield event
-            await task
+            error = None if task.cancelled() else task.exception()
+            if error is not None:
+                raise error
         finally:
-            if tree.out is buffer:
-                tree.out = None
+            tree.leave(buffer)
+            task.remove_done_callback(buffer.close)
 
     async def __aenter__(self) -> Run:
         return self
@@ -255,9 +264,10 @@ class Run:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._task is not None and not self._task.done():
+        task = self._task
+        if task is not None and not task.done():
             await self.stop()
-            await asyncio.wait([self._task])
+            await asyncio.wait([task])
         await self._let_go()
 
     async def resume(self, *, limits: dict[str, Any] | None = None) -> Run:
@@ -265,8 +275,10 @@ class Run:
         those of the
         same name. Raises NotPaused when it's done, RunConflict when somebody else holds it."""
         await self._hold()
+        await self._live.take_letters()  # a cancel of what has failed since isn't one of what begins now
         if self.standing == "done":
             raise NotPaused(f"run '{self.id}' is done: there is nothing to resume", run_id=self.id)
+        log("run resumed", run=self.id, standing=self.standing, node=self.place)
         if self.standing not in ("running", "waiting") or limits:
             limits = codec_of(Json, "limits").admit(limits)[0] if limits else None
             await self._live.commit(self._live.resumed("resume", limits))
@@ -292,7 +304,7 @@ class Run:
 
     async def _obey(self) -> None:
         """A run that nobody drives takes the letter in here and now."""
-        if self._tree.claim is not None:
+        if self._task is not None and not self._task.done():
             self._tree.poke()
         elif self.standing in ("running", "waiting"):
             try:
@@ -301,54 +313,78 @@ class Run:
                 pass  # its owner has the letter
 
 
+_MOVING: set[asyncio.Task[Standing]] = set()
+"""Tasks need somebody who knows them (asyncio keeps only weak references)."""
+
+
+def _moved(task: asyncio.Task[Standing]) -> None:
+    _MOVING.discard(task)
+    if not task.cancelled():
+        task.exception()  # marked as seen: the next `await run` meets the same trouble
+
+
 class _Buffer:
-    """Between a drive and its reader: bounded in deltas, unbounded in facts."""
+    """Between a drive and its reader: bounded in deltas, unbounded in facts.
+
+    When it's full, a delta is joined to the last one of its text that waits, unless a fact of the run came between.
+    """
 
     def __init__(self) -> None:
-        self._events: deque[Event] = deque()
+        self._events: deque[list[Event]] = deque()
         self._deltas = 0
+        self._last: dict[Any, list[Event]] = {}
         self._ready = asyncio.Event()
         self._closed = False
 
     def __call__(self, event: Event) -> None:
+        cell = [event]
         if type(event) is Emitted:
-            if self._deltas >= BUFFER and self._events:
-                last = self._events[-1]
-                joined = _join(last, event)
-                if joined is not None:
-                    self._events[-1] = joined
+            text = _text_of(event)
+            if text is not None:
+                last = self._last.get(text)
+                if last is not None and self._deltas >= BUFFER:
+                    last[0] = _join(last[0], event)
                     return
+                self._last[text] = cell
             self._deltas += 1
-        self._events.append(event)
+        else:
+            self._last.clear()
+        self._events.append(cell)
         self._ready.set()
 
-    def close(self) -> None:
+    def close(self, task: Any = None) -> None:
+        """Nothing more will come."""
         self._closed = True
         self._ready.set()
 
-    async def __aiter__(self) -> AsyncIterator[Event]:
-        while True:
-            while self._events:
-                event = self._events.popleft()
-                if type(event) is Emitted:
-                    self._deltas -= 1
-                yield event
+    async def next(self) -> Event | None:
+        """The next event; None at the end."""
+        while not self._events:
             if self._closed:
-                return
+                return None
             self._ready.clear()
             await self._ready.wait()
+        cell = self._events.popleft()
+        event = cell[0]
+        if type(event) is Emitted:
+            self._deltas -= 1
+            text = _text_of(event)
+            if self._last.get(text) is cell:
+                del self._last[text]
+        return event
 
 
-def _join(last: Event, event: Emitted) -> Emitted | None:
-    """Two neighbouring text deltas of the same item as one; None where they aren't."""
-    if type(last) is not Emitted or last.run != event.run or last.seq != event.seq:
-        return None
-    a, b = last.data, event.data
-    if not (isinstance(a, dict) and isinstance(b, dict) and isinstance(a.get("delta"), str)):
-        return None
-    if a.get("type") != b.get("type") or a.get("item_id") != b.get("item_id") or not isinstance(b.get("delta"), str):
-        return None
-    return event._replace(n=last.n, data={**a, "delta": a["delta"] + b["delta"]})
+def _text_of(event: Emitted) -> tuple[Any, ...] | None:
+    """Which text a delta belongs to; None where it's no delta."""
+    data = event.data
+    if isinstance(data, dict) and isinstance(data.get("delta"), str):
+        return (event.run, event.seq, event.attempt, data.get("type"), data.get("item_id"))
+    return None
+
+
+def _join(last: Any, event: Emitted) -> Emitted:
+    """Two deltas of one text as one."""
+    return event._replace(n=last.n, data={**last.data, "delta": last.data["delta"] + event.data["delta"]})
 
 
 async def start(
@@ -377,15 +413,14 @@ async def start(
     """
     definition = _graph_of(graph)
     store = MemoryStore() if store is None else store
-    holder = holder_of(store)
     id = uuid.uuid4().hex if run_id is None else run_id
-    tree = Tree(id, store, holder, None, clock)
+    tree = Tree(id, store, clock, drive)
     live = Live(tree, id, definition, context, label=label, stream=stream)
     first = started(live, input, limits or {}, meta)
     member = live.member([first])
-    tree.claim = await store.admit(member, holder.owner)
+    tree.hold(await store.admit(member, tree.holder.owner))
     tree.lives[id] = live
-    holder.hold(tree)
+    log("run admitted", run=id, graph=definition.name)
     return Run(live)
 
 
@@ -397,12 +432,10 @@ async def load(
     Raises RunNotFound, GraphChanged when the graph doesn't have what the run stands on, StoreError.
     """
     definition = _graph_of(graph)
-    holder = holder_of(store)
-    tree = Tree(run_id, store, holder, None, clock)
+    tree = Tree(run_id, store, clock, drive)
     live = Live(tree, run_id, definition, context, stream=stream)
     live.label = (await store.get(run_id)).label
-    facts = await store.read(run_id)
-    _load(live, facts)
+    live.load(await store.read(run_id))
     return Run(live)
 
 
@@ -430,6 +463,7 @@ async def resume(
     try:
         return await run.resume(limits=limits)
     except RunConflict as error:
+        log("run held by somebody else", level="warning", run=run_id, error=str(error))
         raise RunConflict(f"run '{run_id}' can't be resumed: {error}", run_id=run_id) from None
     except BaseException:
         await run._let_go()
@@ -453,8 +487,14 @@ async def answer(store: Store, run_id: str, key: str | None = None, value: Any =
     Raises NotOpen, which lists what is open.
     """
     root = (await store.get(run_id)).root
-    there = [one for one in await store.requests(root=root) if one.run == run_id or one.run.startswith(f"{run_id}/")]
-    found = [one for one in there if key is None or one.key == key]
+    asked = await store.requests(root=root, limit=ALL)
+    found = [
+        one
+        for one in asked
+        if (one.run == run_id or one.run.startswith(f"{run_id}/")) and (key is None or one.key == key)
+    ]
+    if key is not None and any(one.run == run_id for one in found):  # the run's own before those of its children
+        found = [one for one in found if one.run == run_id]
     if len(found) != 1:
         if not found:
             raise await _not_open(store, root, key)
@@ -465,7 +505,7 @@ async def answer(store: Store, run_id: str, key: str | None = None, value: Any =
 
 
 async def _not_open(store: Store, root: str, key: str | None) -> NotOpen:
-    keys = [one.key for one in await store.requests(root=root)]
+    keys = [one.key for one in await store.requests(root=root, limit=ALL)]
     listed = ", ".join(f"'{one}'" for one in keys) or "none"
     what = f"request '{key}' is" if key is not None else "no request is"
     return NotOpen(
@@ -480,44 +520,6 @@ def _graph_of(graph: Any) -> Graph:
     if not isinstance(found, Graph):
         raise UserError(f"a run walks through a Graph or something with a .graph, not a {type(graph).__name__}")
     return found.build()
-
-
-async def _reload(live: Live) -> None:
-    """Fold the journal anew: somebody else may have written to it."""
-    facts = await live.tree.store.read(live.id)
-    fresh = Live(live.tree, live.id, live.graph, live.context, label=live.label, stream=live.stream)
-    _load(fresh, facts)
-    live.snapshot, live.facts, live.indexed = fresh.snapshot, fresh.facts, fresh.indexed
-    live.due = None
-    live.tree.lives.clear()
-
-
-def _load(live: Live, facts: list[Fact]) -> None:
-    """Fold a stored journal with the graph of today. Raises GraphChanged, StoreError."""
-    graph = live.graph
-    first: Any = facts[0] if facts else None
-    if first is None:
-        raise RunNotFound(f"run '{live.id}' has no facts", run_id=live.id)
-    try:
-        for fact in facts:
-            fold(graph.schema, live.snapshot, fact)
-    except (UpdateError, StoreError) as error:
-        if first.fingerprint == graph.fingerprint:
-            raise StoreError(f"run '{live.id}': {error}; its journal is damaged") from error
-        raise GraphChanged(
-            f"run '{live.id}' was begun with graph '{first.graph}' ({first.fingerprint}) and doesn't fit graph"
-            f" '{graph.name}' ({graph.fingerprint}): {error}"
-        ) from error
-    live.facts = list(facts)
-    live.indexed = live._index_key()
-    place = live.snapshot.visit.node
-    if place not in graph.nodes and place != END:
-        raise GraphChanged(
-            f"run '{live.id}' stands at '{place}', which graph '{graph.name}' doesn't have any more; its nodes are "
-            + ", ".join(f"'{name}'" for name in graph.nodes)
-        )
-    if graph.verify is not None and live.snapshot.standing != "done":
-        graph.verify(graph.schema.view(live.snapshot.values), place)
 
 
 __all__ = ["Result", "Run", "answer", "load", "resume", "send", "start"]

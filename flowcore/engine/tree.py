@@ -8,41 +8,93 @@ ready.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from flowcore.engine.clock import Clock
 from flowcore.engine.events import Committed, Event
-from flowcore.engine.lease import Holder
-from flowcore.errors import RunConflict, StoreError
+from flowcore.engine.lease import Holder, holder_of
+from flowcore.engine.log import log
+from flowcore.errors import GraphChanged, RunConflict, RunNotFound, StoreError, UpdateError
 from flowcore.graph.graph import Graph
-from flowcore.machine.facts import Effect, Fact, Request, Resumed, Signal, Transition
+from flowcore.graph.outcomes import END
+from flowcore.machine.facts import Effect, Fact, Request, Resumed, Signal, Standing, Transition
 from flowcore.machine.fold import fold
 from flowcore.machine.snapshot import Snapshot
 from flowcore.stores.base import Append, Claim, IndexRow, Letter, OpenRequest, SessionWrite, Store
 
 Sink = Callable[[Event], None]
+Drive = Callable[["Live"], Awaitable[Standing]]
 
 
 class Tree:
-    """What the runs of one tree share."""
+    """What the runs of one tree share. ``drive`` is the loop, which a node needs for its children."""
 
-    def __init__(self, root: str, store: Store, holder: Holder, claim: Claim | None, clock: Clock) -> None:
+    def __init__(self, root: str, store: Store, clock: Clock, drive: Drive) -> None:
         self.root = root
         self.store = store
-        self.holder = holder
-        self.claim = claim
         self.clock = clock
+        self.drive = drive
+        self.claim: Claim | None = None
         self.out: Sink | None = None
         self.lives: dict[str, Live] = {}
         self.mail: list[Letter] = []
-        self.wake = asyncio.Event()
-        self.broken: Exception | None = None
+        self.broken: RunConflict | StoreError | None = None
+        self._sinks: list[Sink] = []
         self._taken: set[str] = set()
-        self._busy = False
         self._ready: list[Append] = []
         self._turn: asyncio.Future[None] | None = None
+        self._writer: asyncio.Task[None] | None = None
         self._poking: asyncio.Task[None] | None = None
+        self._poked = False
+        self.enter_loop()
+
+    def enter_loop(self) -> None:
+        """Belong to the running loop from now on."""
+        self.loop = asyncio.get_running_loop()
+        self.thread = threading.get_ident()
+        self.holder: Holder = holder_of(self.store)
+        self.wake = asyncio.Event()
+
+    def hold(self, claim: Claim) -> None:
+        """Begin anew under a lease: what was in memory may be older than the store, or ahead of it."""
+        self.claim = claim
+        self.broken = None
+        self.lives.clear()
+        self.mail.clear()
+        self._taken.clear()
+        self.holder.hold(self)
+
+    def check(self) -> None:
+        """Raises RunConflict or StoreError when nothing may start any more."""
+        if self.broken is not None:
+            raise self.broken
+        try:
+            self.holder.check()
+        except RunConflict as error:
+            self._break(error)
+
+    # -- readers --------------------------------------------------------------------------------------------------
+
+    def listen(self, sink: Sink) -> None:
+        """Hand facts and events to ``sink`` too."""
+        self._sinks.append(sink)
+        self._set_out()
+
+    def leave(self, sink: Sink) -> None:
+        """Hand ``sink`` nothing more."""
+        if sink in self._sinks:
+            self._sinks.remove(sink)
+            self._set_out()
+
+    def _set_out(self) -> None:
+        sinks = self._sinks
+        self.out = None if not sinks else sinks[0] if len(sinks) == 1 else self._to_all
+
+    def _to_all(self, event: Event) -> None:
+        for sink in self._sinks:
+            sink(event)
 
     # -- appends --------------------------------------------------------------------------------------------------
 
@@ -51,20 +103,25 @@ class Tree:
         StoreError."""
         if self.broken is not None:
             raise self.broken
-        if not self._busy:
-            if self.store.inline and self._write_now(members):
-                return
-            self._busy = True
-            await asyncio.shield(asyncio.ensure_future(self._write(members)))
+        if self._writer is None and self.store.inline and self._write_now(members):
             return
         self._ready.extend(members)
         if self._turn is None:
-            self._turn = asyncio.get_running_loop().create_future()
-        await asyncio.shield(self._turn)
+            self._turn = self.loop.create_future()
+        turn = self._turn
+        if self._writer is None:
+            self._writer = self.loop.create_task(self._write(), name="flowcore-append")
+        await asyncio.shield(turn)
+
+    async def idle(self) -> None:
+        """Return when no append is in flight."""
+        while self._writer is not None:
+            await asyncio.wait([self._writer])
 
     def _write_now(self, members: Sequence[Append]) -> bool:
         """An append that doesn't suspend; False where the store is busy or in trouble: then the long way."""
-        assert self.claim is not None
+        if self.claim is None:
+            return False
         try:
             answers = self.store.append_now(members, self.claim)
         except StoreError:
@@ -74,70 +131,91 @@ class Tree:
         self._committed(members, answers)
         return True
 
-    async def _write(self, members: Sequence[Append]) -> None:
+    async def _write(self) -> None:
+        """Append what is ready, batch after batch, until nothing is."""
+        turn: asyncio.Future[None] | None = None
         try:
-            await self._try(members)
-        finally:
-            turn, ready = self._turn, self._ready
+            while self._turn is not None:
+                turn, members = self._turn, self._ready
+                self._turn, self._ready = None, []
+                try:
+                    await self._try(members)
+                except (RunConflict, StoreError) as error:
+                    turn.set_exception(error)
+                    turn.exception()  # marked as seen: who waits gets it through the shield
+                else:
+                    turn.set_result(None)
+        except BaseException as error:  # the loop ends, or the store broke its promise: nobody knows what was written
+            self.broken = StoreError(f"run '{self.root}': an append was broken off ({type(error).__name__})")
+            for waiting in (turn, self._turn):
+                if waiting is not None and not waiting.done():
+                    waiting.set_exception(self.broken if isinstance(error, asyncio.CancelledError) else error)
+                    waiting.exception()
             self._turn, self._ready = None, []
-            if turn is None:
-                self._busy = False
-            else:
-                task = asyncio.ensure_future(self._write(ready))
-                task.add_done_callback(lambda done: _settle(turn, done))
+            if isinstance(error, asyncio.CancelledError):
+                raise
+        finally:
+            self._writer = None
 
     async def _try(self, members: Sequence[Append]) -> None:
         """One append; an I/O error is tried again while the lease holds, the facts waiting in memory."""
-        if self.broken is not None:
-            raise self.broken
-        assert self.claim is not None
         pause = 0.05
         while True:
+            if self.broken is not None:
+                raise self.broken
+            if self.claim is None:
+                self._break(RunConflict(f"run '{self.root}': its lease was given back", run_id=self.root))
             try:
-                answers = await self.store.append(members, self.claim)
+                answers = await self.store.append(members, self.claim)  # type: ignore[arg-type]
                 break
             except StoreError as error:
+                log("append failed", level="warning", run=self.root, error=str(error))
+                if not self.store.shared:
+                    self._break(error)
                 try:
                     self.holder.check()
                 except RunConflict:
-                    self._break(error)
-                if not self.store.shared:
                     self._break(error)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 1.0)
         self._committed(members, answers)
 
     def _committed(self, members: Sequence[Append], answers: Sequence[Exception | None]) -> None:
-        for answer in answers:
+        out = self.out
+        for member, answer in zip(members, answers, strict=True):
             if answer is not None:
                 self._break(answer)
-        if self.out is not None:
-            for member in members:
+            if out is not None:
                 for fact in member.facts:
-                    self.out(Committed(member.run, fact))
+                    out(Committed(member.run, fact))
 
     def _break(self, error: Exception) -> None:
         """Nothing more can be committed from here: what is in memory is no longer the truth."""
-        self.broken = error
+        self.broken = error if isinstance(error, (RunConflict, StoreError)) else StoreError(str(error))
         self.holder.drop(self)
-        raise error
+        raise self.broken
 
     # -- the inbox ------------------------------------------------------------------------------------------------
 
     def poke(self) -> None:
-        """Letters may have come: fetch them and hand them to the runs that are in memory."""
-        if self._poking is None or self._poking.done():
-            self._poking = asyncio.ensure_future(self._deliver())
-        self.wake.set()
+        """Letters may have come: fetch them and hand them to the runs that are driven now."""
+        self._poked = True
+        if self._poking is None:
+            self._poking = self.loop.create_task(self._deliver(), name="flowcore-letters")
 
     async def _deliver(self) -> None:
         try:
-            await self.fetch()
-            for live in list(self.lives.values()):
-                await live.take_letters()
+            while self._poked and self.claim is not None:
+                self._poked = False
+                await self.fetch()
+                for live in list(self.lives.values()):
+                    if live.driven:  # the others' letters wait for whoever drives them again
+                        await live.take_letters()
         except (StoreError, RunConflict):
             pass  # the drive meets the same trouble at its next append and reports it
-        self.wake.set()
+        finally:
+            self._poking = None
+            self.wake.set()
 
     async def fetch(self) -> None:
         """Read the inbox."""
@@ -146,35 +224,18 @@ class Tree:
                 self._taken.add(letter.id)
                 self.mail.append(letter)
 
-    def has_mail_below(self, run: str) -> bool:
-        """Whether letters wait for a descendant of a run."""
-        prefix = run + "/"
-        return any(letter.run.startswith(prefix) for letter in self.mail)
-
-
-def _settle(turn: asyncio.Future[None], done: asyncio.Task[None]) -> None:
-    error = None if done.cancelled() else done.exception()
-    if turn.done():
-        return
-    if error is not None:
-        turn.set_exception(error)
-        turn.exception()  # marked as seen: whoever waits gets it through the shield
-    else:
-        turn.set_result(None)
-
 
 class Live:
     """One run in memory.
 
-    ``above``: where its end is recorded: (parent, node, visit, key, hash of the input). ``due``: when it has
-    something to do by itself.
-    ``exception``: what its last failure raised in this process. ``scratch``: what nodes keep for this process alone.
+    ``above``: where its end is recorded: (parent, node, visit, key, hash of the input). ``driven``: a loop is at work
+    on it. ``exception``: what its last failure raised in this process. ``scratch``: what nodes keep for this process
+    alone.
     """
 
     __slots__ = (
-        "above", "context", "due", "exception", "facts", "graph", "id", "indexed", "interrupted", "label", "nodes",
-        "scratch",
-        "snapshot", "stream", "task", "tree",
+        "above", "context", "driven", "exception", "facts", "graph", "id", "indexed", "interrupted", "label", "nodes",
+        "nudged", "scratch", "snapshot", "stream", "task", "tree",
     )  # fmt: skip
 
     def __init__(
@@ -197,7 +258,8 @@ class Live:
         self.stream = stream
         self.snapshot = Snapshot(id)
         self.facts: list[Fact] = []
-        self.due: float | None = None
+        self.driven = False
+        self.nudged: set[str] = set()
         self.exception: BaseException | None = None
         self.indexed: tuple[Any, ...] | None = None
         self.interrupted = False
@@ -206,20 +268,41 @@ class Live:
         self.scratch: dict[str, Any] = {}
 
     def load(self, facts: Sequence[Fact]) -> None:
-        """Take in facts that are committed already."""
-        for fact in facts:
-            fold(self.graph.schema, self.snapshot, fact)
-            self.facts.append(fact)
+        """Fold a stored journal from its beginning, with the graph of today. Raises GraphChanged, StoreError."""
+        graph = self.graph
+        first: Any = facts[0] if facts else None
+        if first is None:
+            raise RunNotFound(f"run '{self.id}' has no facts", run_id=self.id)
+        s = Snapshot(self.id)
+        try:
+            for fact in facts:
+                fold(graph.schema, s, fact)
+        except Exception as error:  # StoreError, or whatever today's types and reducers make of yesterday's values
+            if first.fingerprint == graph.fingerprint and isinstance(error, (UpdateError, StoreError)):
+                raise StoreError(f"run '{self.id}': {error}; its journal is damaged") from error
+            raise GraphChanged(
+                f"run '{self.id}' was begun with graph '{first.graph}' ({first.fingerprint}) and doesn't fit graph"
+                f" '{graph.name}' ({graph.fingerprint}): {error}"
+            ) from error
+        place = s.visit.node
+        if place not in graph.nodes and place != END:
+            raise GraphChanged(
+                f"run '{self.id}' stands at '{place}', which graph '{graph.name}' doesn't have any more; its nodes are "
+                + ", ".join(f"'{name}'" for name in graph.nodes)
+            )
+        if graph.verify is not None and s.standing != "done":
+            graph.verify(graph.schema.view(s.values), place)
+        self.snapshot, self.facts = s, list(facts)
         self.indexed = self._index_key()
 
     async def commit(self, *facts: Fact, consumed: Sequence[str] = (), writes: Sequence[SessionWrite] = ()) -> None:
         """Fold facts, append them, hand them on. Returns when they're committed."""
         member = self.member(facts, consumed, writes)
-        if self.above is not None and self.snapshot.standing == "done":
+        if self.above is not None and any(type(fact) is Transition and fact.to == END for fact in facts):
             parent = self.above[0]
-            await self.tree.append([member, parent.member([self._end()])])
+            await self.tree.append((member, parent.member((self._end(),))))
         else:
-            await self.tree.append([member])
+            await self.tree.append((member,))
 
     def member(
         self, facts: Sequence[Fact], consumed: Sequence[str] = (), writes: Sequence[SessionWrite] = ()
@@ -248,11 +331,18 @@ class Live:
 
     def _index_key(self) -> tuple[Any, ...]:
         s = self.snapshot
-        return (s.standing, s.not_before if s.standing == "running" else self._due(), len(s.open))
+        return (s.standing, self.due, len(s.open))
 
-    def _due(self) -> float | None:
-        pause = self.snapshot.pause
-        return pause["until"] if pause is not None else self.due if self.snapshot.standing == "waiting" else None
+    @property
+    def due(self) -> float | None:
+        """From when on the run has something to do by itself, if time alone brings that."""
+        s = self.snapshot
+        if s.standing == "running":
+            return s.not_before
+        if s.standing != "waiting":
+            return None
+        until: float | None = s.due if s.pause is None else s.pause["until"]
+        return until
 
     def index_row(self) -> IndexRow:
         """What can be listed of the run, as of its last fact."""
@@ -268,10 +358,10 @@ class Live:
             node=s.visit.node,
             created=s.created,
             updated=s.at if s.at else self.tree.clock.time(),
-            due=s.not_before if s.standing == "running" else self._due(),
+            due=self.due,
             turns=s.turns(nodes=self.nodes),
             tokens=int(s.usage.get("total_tokens", 0)),
-            error=f"{error['kind']}: {error['message']}"[:500] if error else None,
+            error=_printable(f"{error['kind']}: {error['message']}"[:500]) if error else None,
             label=self.label,
         )
 
@@ -296,11 +386,22 @@ class Live:
             usage=dict(s.usage) or None,
         )
 
+    def has_mail(self) -> bool:
+        """Whether letters wait for this very run."""
+        return any(letter.run == self.id for letter in self.tree.mail)
+
+    def _has_mail_below(self) -> bool:
+        """Whether letters came for a descendant; each is a reason once, so that one nobody takes in moves nothing."""
+        prefix = self.id + "/"
+        fresh = {one.id for one in self.tree.mail if one.run.startswith(prefix)} - self.nudged
+        self.nudged |= fresh
+        return bool(fresh)
+
     async def take_letters(self) -> None:
         """Take in the letters that wait for this run; each becomes a fact, in the transaction that removes it from
         the inbox."""
         mail = self.tree.mail
-        if not mail:
+        if not mail or self.tree.claim is None:
             return
         s = self.snapshot
         # A root that is done takes in what nobody else will any more; those letters have no effect.
@@ -308,34 +409,32 @@ class Live:
         mine = [letter for letter in mail if all_of_it or letter.run == self.id]
         if mine:
             mail[:] = [letter for letter in mail if letter not in mine]
-            now = self.tree.clock.time()
-            facts: list[Fact] = []
-            answered: set[str | None] = set()
-            for letter in mine:
-                accepted = letter.kind != "answer" or (letter.key in s.open and letter.key not in answered)
-                answered.add(letter.key)
-                facts.append(
-                    Signal(
-                        s.seq + 1 + len(facts),
-                        letter.at or now,
-                        now,
-                        s.visit.node,
-                        s.visit.number,
-                        letter.id,
-                        letter.kind,
-                        letter.key,
-                        letter.value,
-                        accepted,
-                    )
-                )
-            told = any(type(fact) is Signal and fact.kind == "answer" and fact.accepted for fact in facts)
-            if told and s.standing == "waiting" and s.pause is None:  # the entry itself waits, for a child or in doubt
-                facts.append(self.resumed("answer", after=len(facts)))
-            await self.commit(*facts, consumed=[letter.id for letter in mine])
+            await self.commit(*self._signals(mine), consumed=[letter.id for letter in mine])
             if s.cancel_asked:
                 self.interrupt()
-        if s.standing == "waiting" and s.waiting_children and self.tree.has_mail_below(self.id):
+        if s.standing == "waiting" and s.waiting_children and self._has_mail_below():
             await self.commit(self.resumed("child"))
+
+    def _signals(self, letters: Sequence[Letter]) -> list[Fact]:
+        s, now = self.snapshot, self.tree.clock.time()
+        facts: list[Fact] = []
+        answered: set[str | None] = set()
+        for letter in letters:
+            accepted = letter.kind != "answer" or (
+                letter.run == self.id and letter.key in s.open and letter.key not in answered
+            )
+            if letter.kind == "answer":
+                answered.add(letter.key)
+            facts.append(
+                Signal(
+                    s.seq + 1 + len(facts), letter.at or now, now, s.visit.node, s.visit.number,
+                    letter.id, letter.kind, letter.key, letter.value, accepted,
+                )
+            )  # fmt: skip
+        told = any(type(fact) is Signal and fact.kind == "answer" and fact.accepted for fact in facts)
+        if told and s.standing == "waiting" and s.pause is None:  # the entry itself waits, for a child or in doubt
+            facts.append(self.resumed("answer", after=len(facts)))
+        return facts
 
     def resumed(
         self, by: str, limits: dict[str, Any] | None = None, not_before: float | None = None, after: int = 0
@@ -373,3 +472,7 @@ class Live:
         if self.task is not None and not self.interrupted:
             self.interrupted = True
             self.task.cancel()
+
+
+def _printable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()

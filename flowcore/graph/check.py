@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
-from flowcore.graph.node import ENGINE_LABELS, LIMIT, RETRY
+from flowcore.graph.node import ENGINE_LABELS, LIMIT, RETRY, TIMEOUT
 from flowcore.graph.outcomes import END, START
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def _labels(graph: Graph) -> Iterable[Finding]:
             continue
         edges = graph.out[name]
         own = {on for on, edge in edges.items() if edge.error is None and on not in ENGINE_LABELS}
-        for label in sorted(node.labels - set(edges)):
+        for label in sorted(node.labels - own - ({TIMEOUT} & set(edges))):
             yield _finding(
                 graph, "label-without-edge", name,
                 f"node '{name}' may return '{label}' (its return annotation says so), but its edges are"
@@ -113,6 +113,22 @@ def _policies(graph: Graph) -> Iterable[Finding]:
             yield _finding(
                 graph, "retry-without-policy", name,
                 f"node '{name}' has an edge 'retry' but no retry policy; give it @node(retry=Retry(...))",
+            )  # fmt: skip
+        if RETRY in graph.out[name] and graph.out[name][RETRY].target != name:
+            yield _finding(
+                graph, "retry-elsewhere", name,
+                f"node '{name}' has an edge 'retry' to '{graph.out[name][RETRY].target}'; a retry enters the same node"
+                " again: lead it back, or use another label",
+            )  # fmt: skip
+        if (
+            TIMEOUT in graph.out[name]
+            and node.timeout is None
+            and node.labels is not None
+            and not (node.waits or TIMEOUT in node.labels)
+        ):
+            yield _finding(
+                graph, "timeout-without-policy", name,
+                f"node '{name}' has an edge 'timeout' but no timeout; give it @node(timeout=seconds)",
             )  # fmt: skip
         if LIMIT in graph.out[name] and node.limit is None:
             yield _finding(

@@ -15,10 +15,10 @@ from pydantic import BaseModel
 from flowcore.errors import GraphError, UndeclaredTransition, UpdateError
 from flowcore.graph import check as checks
 from flowcore.graph import draw
-from flowcore.graph.node import ENGINE_LABELS, RETRY, Node, label_name, make_node
+from flowcore.graph.node import ENGINE_LABELS, OVER_BUDGET, RETRY, Node, label_name, make_node
 from flowcore.graph.outcomes import END, START
 from flowcore.graph.state import Schema, listed
-from flowcore.graph.values import dumps, name_of, shorten
+from flowcore.graph.values import dumps, shorten
 
 if TYPE_CHECKING:
     import networkx
@@ -94,11 +94,13 @@ class Graph:
         self.out: dict[str, dict[str, Edge]] = {}
         self.ordinary: dict[str, Edge | None] = {}
         self.first = ""
+        self.budgeted = False
         self.findings: list[checks.Finding] = []
         self._errors: dict[str, list[Edge]] = {}
         self._by_fn: dict[Any, str] = {}
         self._built = False
         self._fingerprint: str | None = None
+        self._topology: str | None = None
         for field in (takes, gives):
             if isinstance(field, str) and field not in self.schema.fields:
                 raise GraphError(f"graph '{name}': state '{self.schema.name}' has no field '{field}'")
@@ -140,6 +142,7 @@ class Graph:
             plain = [edge for edge in edges.values() if edge.error is None and edge.on not in ENGINE_LABELS]
             self.ordinary[name] = plain[0] if len(plain) == 1 else None
             self._errors[name] = [edge for edge in edges.values() if edge.error is not None]
+        self.budgeted = any(edge.on == OVER_BUDGET for edge in self.edges)
         self._built = True
         return self
 
@@ -147,6 +150,7 @@ class Graph:
         if not isinstance(edges, Mapping):
             raise GraphError(f"graph '{self.name}': edges is a dict {{source: target}}, not {shorten(edges)}")
         for source, targets in edges.items():
+            self._name(source, "source")
             pairs = targets.items() if isinstance(targets, Mapping) else [(DONE, targets)]
             for on, target in pairs:
                 self._edge(source, on, target, False)
@@ -154,6 +158,7 @@ class Graph:
     def _edge(self, source: Any, on: Any, target: Any, goes_on: bool) -> None:
         if type(target) is continues:
             target, goes_on = target.target, True
+        goes_on = goes_on or on == RETRY
         error = on if isinstance(on, type) and issubclass(on, BaseException) else None
         if error is None and not (isinstance(on, str) and on):
             raise GraphError(f"graph '{self.name}': an edge's label is a str or an exception class, not {shorten(on)}")
@@ -183,13 +188,16 @@ class Graph:
             return known
         node = of if isinstance(of, Node) else make_node(of)
         there = self.nodes.get(node.name)
-        if there is not None and there is not node:
+        if there is not None and there is not node and there.fn is not node.fn:
             raise GraphError(
                 f"graph '{self.name}': two nodes are called '{node.name}' ({there.source} and {node.source}); "
                 "rename one with @node(name=...)"
             )
-        self.nodes[node.name] = node
-        self._by_fn[of] = node.name
+        self.nodes.setdefault(node.name, node)
+        try:
+            self._by_fn[of] = node.name
+        except TypeError:
+            pass  # it can't be hashed: it's known by its name
         return node.name
 
     # -- what the machine asks -------------------------------------------------------------------------------------
@@ -203,7 +211,7 @@ class Graph:
             if edge is not None:
                 return edge
             raise UndeclaredTransition(
-                f"graph '{self.name}': node '{node}' returned no label, but it has several edges: {listed(edges)};"
+                f"graph '{self.name}': node '{node}' returned no label, but its edges are {listed(edges)};"
                 " return Goto(label, ...)"
             )
         edge = edges.get(on)
@@ -254,13 +262,19 @@ class Graph:
     def fingerprint(self) -> str:
         """A short hash of topology, state schema and marks: it changes when a stored run may no longer fit."""
         if self._fingerprint is None:
-            table = {
-                "edges": sorted([edge.source, edge.on, edge.target, edge.continues] for edge in self.edges),
-                "state": {name: name_of(field.codec.annotation) for name, field in self.schema.fields.items()},
-                "marks": sorted(self.marks),
-            }
+            table = {"table": self.build()._table_hash(), "marks": sorted(self.marks)}
             self._fingerprint = hashlib.sha256(dumps(table)).hexdigest()[:16]
         return self._fingerprint
+
+    def _table_hash(self) -> str:
+        """The hash of edges and schema: made once, and kept by every ``with_`` of this graph."""
+        if self._topology is None:
+            table = {
+                "edges": sorted([edge.source, edge.on, edge.target, edge.continues] for edge in self.edges),
+                "state": {name: field.shape for name, field in self.schema.fields.items()},
+            }
+            self._topology = hashlib.sha256(dumps(table)).hexdigest()
+        return self._topology
 
     # -- looking at it -----------------------------------------------------------------------------------------------
 
@@ -282,8 +296,9 @@ class Graph:
         unknown = set(changes) - {"name", "bound", "parts", "marks", "verify"}
         if unknown:
             raise TypeError(f"with_() can't change {listed(sorted(unknown))}")
+        self.build()._table_hash()
         other = object.__new__(Graph)
-        other.__dict__.update(self.build().__dict__, _fingerprint=None, **changes)
+        other.__dict__.update(self.__dict__, _fingerprint=None, **changes)
         return other
 
 

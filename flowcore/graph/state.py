@@ -13,7 +13,7 @@ from pydantic_core import PydanticUndefined
 
 from flowcore.errors import GraphError, UpdateError, UserError
 from flowcore.graph.outcomes import Key, Of, Replace, Select
-from flowcore.graph.values import Codec, name_of, shorten
+from flowcore.graph.values import Codec, name_of, shape_of, shorten
 
 T = TypeVar("T")
 Reducer = Callable[[Any, Any], Any]
@@ -53,7 +53,22 @@ def _read_only(self: Any, *args: Any, **kwargs: Any) -> NoReturn:
     raise TypeError("the state is read-only: return what is new, e.g. Goto('done', field=value)")
 
 
-class Elements(list[T], Generic[T]):
+class Locked(list[T], Generic[T]):
+    """A read-only list."""
+
+    __slots__ = ()
+
+    append = extend = insert = remove = clear = pop = sort = reverse = _read_only
+    __setitem__ = __delitem__ = __iadd__ = __imul__ = _read_only
+
+    def __reduce__(self) -> Any:
+        return list, (list(self),)
+
+    def __deepcopy__(self, memo: Any) -> list[T]:
+        return deepcopy(list(self), memo)
+
+
+class Elements(Locked[T], Generic[T]):
     """A read-only list that knows which fact brought each of its elements."""
 
     __slots__ = ("_origins",)
@@ -79,18 +94,9 @@ class Elements(list[T], Generic[T]):
     def grow(self, new: Iterable[T], seq: int) -> None:
         """For ``fold`` alone: take in what a fact brought."""
         before = len(self)
-        list.extend(self, new)
+        list.extend(self, map(frozen, new))
         if len(self) > before:
             self._origins.append((before, seq, 0))
-
-    append = extend = insert = remove = clear = pop = sort = reverse = _read_only
-    __setitem__ = __delitem__ = __iadd__ = __imul__ = _read_only
-
-    def __reduce__(self) -> Any:
-        return list, (list(self),)
-
-    def __deepcopy__(self, memo: Any) -> list[T]:
-        return deepcopy(list(self), memo)
 
 
 _FAR = 1 << 62
@@ -111,10 +117,27 @@ class Frozen(dict[str, T], Generic[T]):
         return deepcopy(dict(self), memo)
 
 
-class StateField:
-    """One field: its codec, reducer and default."""
+def frozen(value: Any) -> Any:
+    """A value whose lists and dicts are read-only, all the way down: what a node sees can't part from the journal."""
+    kind = type(value)
+    if kind is dict:
+        return Frozen({key: inner if type(inner) is str else frozen(inner) for key, inner in value.items()})
+    if kind is list:
+        return Locked([frozen(inner) for inner in value])
+    return value
 
-    __slots__ = ("codec", "info", "is_list", "name", "reducer", "required")
+
+_EMPTY = frozenset({list, dict, set, frozenset, tuple})
+_KNOWN_TO_FIT = frozenset({replace, append, merge})
+
+
+class StateField:
+    """One field: its codec, reducer and default.
+
+    ``made``: its default is made anew for each run, so it's written into the run's first fact.
+    """
+
+    __slots__ = ("_default", "codec", "info", "is_list", "made", "name", "reducer", "required")
 
     def __init__(self, owner: str, name: str, info: FieldInfo) -> None:
         self.name = name
@@ -141,12 +164,36 @@ class StateField:
                 f"state '{owner}': field '{name}' is joined by `merge` but its type is {name_of(info.annotation)};"
                 " declare a dict"
             )
+        factory = info.default_factory
+        self.made = factory is not None and factory not in _EMPTY
+        self._default = None if self.required or self.made else self._first_default()
+
+    def _first_default(self) -> Any:
+        try:
+            return self.default()
+        except UpdateError as error:
+            raise GraphError(f"{error}; mend the field's default") from None
 
     def default(self) -> Any:
+        """The default's wire form. Raises UpdateError when the type doesn't admit it."""
         value = self.info.get_default(call_default_factory=True, validated_data={})
         if value is PydanticUndefined:
             raise UpdateError(f"{self.codec.label} is required")
-        return self.codec.admit(value)[1]
+        return self.codec.admit(value)[0]
+
+    def begin(self) -> Any:
+        """The live form of the default."""
+        return self.codec.decode(self.default() if self.required or self.made else self._default)
+
+    def join(self, old: Any, new: Any) -> Any:
+        """What the reducer makes of both. Raises UpdateError when the type doesn't admit that."""
+        joined = self.reducer(old, new)
+        return joined if self.reducer in _KNOWN_TO_FIT else self.codec.admit(joined)[1]
+
+    @property
+    def shape(self) -> str:
+        """What of the field decides how its facts are read: type and reducer."""
+        return f"{shape_of(self.codec.annotation)} by {getattr(self.reducer, '__name__', type(self.reducer).__name__)}"
 
     def hold(self, live: Any, seq: int) -> Any:
         """A value in the form in which the state holds it: containers become read-only."""
@@ -155,9 +202,7 @@ class StateField:
             held: Elements[Any] = Elements()
             held.grow(live, seq)
             return held
-        if kind is dict:
-            return Frozen(live)
-        return live
+        return frozen(live) if kind is dict else live
 
 
 class Schema:
@@ -182,11 +227,16 @@ class Schema:
             raise UpdateError(f"state '{self.name}' needs {listed(missing)} to start")
         return {name: self.fields[name].codec.admit(value)[0] for name, value in given.items()}
 
+    def filled(self, given: dict[str, Any]) -> dict[str, Any]:
+        """``given`` and the defaults that are made anew for each run, all in wire form."""
+        made = {name: field.default() for name, field in self.fields.items() if field.made and name not in given}
+        return {**given, **made} if made else given
+
     def begin(self, wire: Mapping[str, Any]) -> dict[str, Any]:
         """The first values, from their wire form."""
         self._known(wire)
         return {
-            name: field.hold(field.codec.decode(wire[name]) if name in wire else field.default(), 0)
+            name: field.hold(field.codec.decode(wire[name]) if name in wire else field.begin(), 0)
             for name, field in self.fields.items()
         }
 

@@ -71,7 +71,7 @@ def _copy_inner(value: Any, where: object) -> Any:
 
 
 def dumps(value: Any) -> bytes:
-    """JSON as bytes. Lone surrogates and NUL survive."""
+    """JSON as bytes. Lone surrogates and NUL survive. Raises ValueError for NaN and infinities."""
     return _ENCODER.encode(value).encode("utf-8", "surrogatepass")
 
 
@@ -80,7 +80,7 @@ def loads(data: bytes) -> Any:
     return json.loads(data.decode("utf-8", "surrogatepass"))
 
 
-_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False)
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False, allow_nan=False)
 
 
 class Codec:
@@ -112,11 +112,15 @@ class Codec:
         kind = type(value)
         if kind is self._exact and (kind is not float or math.isfinite(value)):
             return value, value
+        if self._exact is not None and kind is not self._exact and isinstance(value, self._exact) and kind is not bool:
+            raise UpdateError(f"{self.label}: expected exactly {name_of(self.annotation)}, got {shorten(value)}")
         if self._tree:
             try:
                 tree = copy_json(value)
             except ValueError as error:
                 raise UpdateError(f"{self.label}: {error}") from None
+            except RecursionError:
+                raise UpdateError(f"{self.label}: it contains itself, or is nested too deeply") from None
             if self._tree is not True and not self._tree(tree):
                 raise UpdateError(f"{self.label}: expected {name_of(self.annotation)}, got {shorten(value)}")
             return tree, tree
@@ -155,7 +159,7 @@ class Codec:
             live = adapter.validate_json(dumps(wire))
         except ValidationError as error:
             raise UpdateError(f"{self.label}: {explain(error)}; got {shorten(value)}") from None
-        except (PydanticSerializationError, UnicodeError, ValueError) as error:
+        except (PydanticSerializationError, UnicodeError, ValueError, RecursionError) as error:
             raise UpdateError(f"{self.label}: {shorten(value)} has no JSON form: {error}") from None
         if live != checked:
             raise UpdateError(
@@ -224,8 +228,8 @@ def not_closed(annotation: Any, seen: frozenset[Any] = frozenset()) -> str:
         return next(filter(None, (not_closed(one, seen) for one in arguments if one is not ...)), "")
     if annotation in _CONTAINERS:
         return f"`{name_of(annotation)}` without the type of its elements"
-    if isinstance(annotation, typing.TypeAliasType) if hasattr(typing, "TypeAliasType") else False:
-        return not_closed(annotation.__value__, seen)
+    if _stands_for(annotation) is not None:
+        return not_closed(_stands_for(annotation), seen)
     if isinstance(annotation, type):
         return _class_not_closed(annotation, seen)
     return f"`{name_of(annotation)}`"
@@ -235,17 +239,54 @@ def _class_not_closed(cls: type, seen: frozenset[Any]) -> str:
     if cls in seen or issubclass(cls, (*_PYDANTIC_SCALARS, enum.Enum)):
         return ""
     seen = seen | {cls}
-    if issubclass(cls, BaseModel):
-        fields = {name: info.annotation for name, info in cls.model_fields.items()}
-    elif dataclasses.is_dataclass(cls) or typing.is_typeddict(cls) or hasattr(cls, "_fields"):
-        fields = get_type_hints(cls, include_extras=True)
-    else:
+    fields = _fields_of(cls)
+    if fields is None:
         return f"a value of class `{cls.__name__}`"
     for name, annotation in fields.items():
         reason = not_closed(annotation, seen)
         if reason:
             return f"{reason} (in `{cls.__name__}.{name}`)"
     return ""
+
+
+def _fields_of(cls: type) -> dict[str, Any] | None:
+    """A record's fields and their types; None when the class is no record."""
+    if issubclass(cls, BaseModel):
+        return {name: info.annotation for name, info in cls.model_fields.items()}
+    if dataclasses.is_dataclass(cls) or typing.is_typeddict(cls) or hasattr(cls, "_fields"):
+        return get_type_hints(cls, include_extras=True)
+    return None
+
+
+def _stands_for(annotation: Any) -> Any:
+    """What a ``type X = …`` or a ``NewType`` is a name of; None for anything else."""
+    if isinstance(annotation, typing.NewType):
+        return annotation.__supertype__
+    return getattr(annotation, "__value__", None)
+
+
+def shape_of(annotation: Any, seen: frozenset[Any] = frozenset()) -> str:
+    """A type written out, records with the types of their fields and enums with their values.
+
+    The same in every process. Constraints are left out: they say what is admitted, not how it's read.
+    """
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated or origin is typing.Required or origin is typing.NotRequired:
+        return shape_of(arguments[0], seen)
+    if origin is Literal:
+        return f"Literal{sorted(map(repr, arguments))}"
+    if arguments:
+        name = "Union" if origin is types.UnionType else name_of(origin)
+        return f"{name}[{', '.join(shape_of(one, seen) for one in arguments)}]"
+    if _stands_for(annotation) is not None:
+        return shape_of(_stands_for(annotation), seen)
+    if annotation in seen or not isinstance(annotation, type):
+        return name_of(annotation)
+    if issubclass(annotation, enum.Enum):
+        return f"{annotation.__name__}({', '.join(f'{one.name}={one.value!r}' for one in annotation)})"
+    fields = _fields_of(annotation) or {}
+    inner = ", ".join(f"{name}: {shape_of(one, seen | {annotation})}" for name, one in fields.items())
+    return f"{annotation.__name__}({inner})" if inner else annotation.__name__
 
 
 def explain(error: Exception) -> str:

@@ -130,9 +130,9 @@ class Rested:
     """The run stopped moving and keeps its place. ``pause``: what it waits for (``on, into, until, late, enough,
     keys``).
 
-    ``children``: keys of children that wait, where the run waits for them. ``error``: ``{kind, message}`` where it
-    failed. ``ran``:
-    the body of the visit had begun.
+    ``children``: keys of children that wait, where the run waits for them, and ``due``: from when on one of them has
+    something to do by itself. ``error``: ``{kind, message}`` where it failed. ``ran``: the body of the visit had begun;
+    without that the run was asked to rest, and what it waited for it waits for still.
     """
 
     seq: int
@@ -147,12 +147,13 @@ class Rested:
     error: dict[str, Any] | None = None
     usage: dict[str, Any] | None = None
     ran: bool = True
+    due: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """The run goes on at its place. ``limits`` replace those of the same name. ``by``: "resume", "retries" or a
-    child's key."""
+    """The run goes on at its place. ``limits`` replace those of the same name. ``by``: who said so: "resume",
+    "retries", "parent", or "answer", "child" and "due" for what it waited for."""
 
     seq: int
     started: float

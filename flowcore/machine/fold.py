@@ -60,8 +60,12 @@ def _transition(schema: Schema, s: Snapshot, fact: Transition) -> None:
                 values[field.name].grow(live, fact.seq)
             else:
                 values[field.name] = field.hold(joined, fact.seq)
-    if fact.on not in _BODILESS:
+    if fact.on in _BODILESS:
+        s.spun[fact.node] = dict(s.ran)
+    else:
         _ran(s, visit)
+    if visit.intents:
+        _in_order(visit, fact.error)
     if fact.usage:
         _spend(s, fact.usage)
     pause = s.pause
@@ -69,6 +73,8 @@ def _transition(schema: Schema, s: Snapshot, fact: Transition) -> None:
         for key in [key for key, question in s.open.items() if question.request.key in visit.questions]:
             del s.open[key]
         s.pause = None
+    if s.idle_since is not None:
+        _moves(s, fact.at)
     s.standing = "running"
     s.cause = fact.error
     s.error = None
@@ -139,9 +145,14 @@ def _rested(schema: Schema, s: Snapshot, fact: Rested) -> None:
     visit = _visit_of(s, fact)
     if fact.ran:
         _ran(s, visit)
+        s.pause = fact.pause
+        s.waiting_children = fact.children or []
+        s.due = fact.due
+        if fact.standing != "cancelled":
+            _in_order(visit, fact.error)
     s.standing = fact.standing
-    s.pause = fact.pause
-    s.waiting_children = fact.children or []
+    if s.idle_since is None:
+        s.idle_since = fact.at
     s.error = fact.error
     s.stop_asked = s.cancel_asked = False
     if fact.usage:
@@ -159,10 +170,25 @@ def _resumed(schema: Schema, s: Snapshot, fact: Resumed) -> None:
     elif fact.by == "resume":
         s.auto_resumes = 0
     s.standing = "running" if s.pause is None else "waiting"
+    if s.idle_since is not None and s.pause is None:
+        _moves(s, fact.at)
     s.waiting_children = []
+    s.due = None
     s.stop_asked = s.cancel_asked = False
     s.error = None
     s.not_before = fact.not_before
+
+
+def _moves(s: Snapshot, at: float) -> None:
+    if s.idle_since is not None:
+        s.idle += max(0.0, at - s.idle_since)
+        s.idle_since = None
+
+
+def _in_order(visit: Visit, error: dict[str, Any] | None) -> None:
+    """An entry ended and had let its effects end: none of those that it began is in doubt any more."""
+    if error is None or error.get("kind") not in _LEAVES_DOUBT:
+        visit.intents.clear()
 
 
 def _visit_of(s: Snapshot, fact: Fact) -> Visit:
@@ -211,7 +237,7 @@ def _stage(
         raise StoreError(f"run '{s.run}': fact {fact.seq} updates '{name}' by '{how}', which is no way to")
     if field.reducer is append:
         return field, live, _GROWS
-    return field, live, live if field.reducer is replace else field.reducer(s.values[name], live)
+    return field, live, live if field.reducer is replace else field.join(s.values[name], live)
 
 
 def _selected(schema: Schema, s: Snapshot, wire: dict[str, Any], seq: int) -> list[Any]:
@@ -228,6 +254,9 @@ _GROWS = object()
 
 _BODILESS = frozenset({LIMIT, OVER_BUDGET})
 """Labels of transitions that the engine takes before a body runs."""
+
+_LEAVES_DOUBT = frozenset({"NodeTimeout", "EffectInDoubt"})
+"""Errors that end an entry whose effects may have been broken off."""
 
 _FOLDS: dict[type, Callable[[Schema, Snapshot, Any], None]] = {
     Started: _started,

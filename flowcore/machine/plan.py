@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from flowcore.graph.graph import Graph
 from flowcore.graph.node import LIMIT, OVER_BUDGET
+from flowcore.machine.facts import Standing
 from flowcore.machine.snapshot import Snapshot
 
 
@@ -23,7 +24,7 @@ class Take(NamedTuple):
 class Halt(NamedTuple):
     """Write that the run rests: it was asked to."""
 
-    standing: str
+    standing: Standing
 
 
 class Fail(NamedTuple):
@@ -33,9 +34,11 @@ class Fail(NamedTuple):
 
 
 class GoOn(NamedTuple):
-    """Write that a failed run goes on by itself."""
+    """Write that the run goes on: a failed one by itself (``retries``), or one whose child has something to do
+    (``due``)."""
 
-    delay: float
+    by: str
+    delay: float = 0.0
 
 
 class Sleep(NamedTuple):
@@ -64,9 +67,9 @@ def plan(graph: Graph, s: Snapshot, now: float) -> Command:
         return _waiting(s, now)
     if s.standing == "failed":
         retries = s.limits.get("retries") or 0
-        if s.auto_resumes < retries and not s.stop_asked:
+        if s.auto_resumes < retries and not (s.stop_asked or s.cancel_asked):
             delay = float(s.limits.get("delay_between_retries") or 0.0)
-            return GoOn(delay * 2**s.auto_resumes if s.limits.get("exponential_backoff") else delay)
+            return GoOn("retries", delay * 2**s.auto_resumes if s.limits.get("exponential_backoff") else delay)
     return _REST
 
 
@@ -83,12 +86,33 @@ def _running(graph: Graph, s: Snapshot, now: float) -> Command:
         if node.limit is not None:
             limit = s.limits.get(node.limit) if isinstance(node.limit, str) else node.limit
             if limit is not None and s.ran.get(visit.node, 0) >= limit:
+                reason = f"node '{visit.node}' reached its limit of {limit} visits"
                 if graph.has(visit.node, LIMIT):
-                    return Take(LIMIT, {})
-                return Fail(f"node '{visit.node}' reached its limit of {limit} visits and has no edge 'limit'")
-        if graph.has(visit.node, OVER_BUDGET) and over_budget(s, now):
-            return Take(OVER_BUDGET, {})
+                    return _bodiless(graph, s, LIMIT, reason)
+                return Fail(f"{reason} and has no edge 'limit'")
+        if s.limits:
+            used_up = over_budget(s, now)
+            if used_up is not None:
+                if graph.has(visit.node, OVER_BUDGET):
+                    return _bodiless(graph, s, OVER_BUDGET, used_up)
+                if not graph.budgeted:
+                    return Fail(f"{used_up} at node '{visit.node}', and no node has an edge 'over_budget'")
     return _ENTER
+
+
+def _bodiless(graph: Graph, s: Snapshot, on: str, reason: str) -> Take | Fail:
+    """Take an edge past a body; not for ever: since the last time something must have run that is bounded itself."""
+    before = s.spun.get(s.visit.node)
+    if before is not None and not any(
+        s.ran.get(name, 0) > before.get(name, 0)
+        for name, node in graph.nodes.items()
+        if node.limit is not None or node.waits
+    ):
+        return Fail(
+            f"{reason}; its edge '{on}' has led back to it, and nothing bounds that cycle: give one of its nodes"
+            " @node(limit=n), or resume with a higher limit"
+        )
+    return Take(on, {})
 
 
 def _waiting(s: Snapshot, now: float) -> Command:
@@ -97,8 +121,10 @@ def _waiting(s: Snapshot, now: float) -> Command:
     if s.stop_asked:
         return Halt("stopped")
     pause = s.pause
-    if pause is None:
-        return _REST  # children wait: an answer to one of them appends Resumed here
+    if pause is None:  # children wait: an answer to one of them appends Resumed here
+        if s.due is not None and s.due <= now:
+            return GoOn("due")
+        return _REST if s.due is None else Rest(due=s.due)
     keys = pause["keys"]
     answered = [key for key in keys if key not in s.open]
     if keys and (len(answered) == len(keys) or (pause["enough"] == "any" and answered)):
@@ -113,13 +139,13 @@ def _waiting(s: Snapshot, now: float) -> Command:
 
 
 def _answers(s: Snapshot, keys: list[str]) -> dict[str, Any]:
-    """The answers by key, wherever in the run their requests were opened."""
-    return {
-        key: visit.questions[key].answer
-        for key in keys
-        for visit in s.visits.values()
-        if key in visit.questions and visit.questions[key].answered
-    }
+    """The answers by key, wherever in the run their requests were opened; a key's latest request counts."""
+    answers = {}
+    for key in keys:
+        asked = [visit.questions[key] for visit in s.visits.values() if key in visit.questions]
+        if asked:
+            answers[key] = max(asked, key=lambda one: one.request.seq).answer
+    return answers
 
 
 BUDGETS = {
@@ -130,7 +156,7 @@ BUDGETS = {
     "max_requests": "requests",
 }
 """Run limits that are budgets, and the count of ``usage`` that each bounds. ``max_seconds`` bounds the time since the
-start."""
+start in which the run didn't rest."""
 
 
 def over_budget(s: Snapshot, now: float) -> str | None:
@@ -140,6 +166,6 @@ def over_budget(s: Snapshot, now: float) -> str | None:
         if most is not None and s.usage.get(count, 0) >= most:
             return f"{limit}={most:g} is used up ({s.usage.get(count, 0):g})"
     seconds = s.limits.get("max_seconds")
-    if seconds is not None and now - s.created >= seconds:
+    if seconds is not None and now - s.created - s.idle >= seconds:
         return f"max_seconds={seconds:g} have passed"
     return None

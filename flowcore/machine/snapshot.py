@@ -19,8 +19,10 @@ class Question:
 
 
 class Visit:
-    """One stay at a node: its effects, intents and questions by key; ``attempt`` counts from 1; ``ran``: its body
-    left a fact."""
+    """One stay at a node: its effects and questions by key; ``attempt`` counts from 1; ``ran``: its body left a fact.
+
+    ``intents``: by key, effects that began, and of which no entry has told since that they ended in good order.
+    """
 
     __slots__ = ("attempt", "effects", "intents", "node", "number", "opened", "questions", "ran")
 
@@ -45,14 +47,15 @@ class Snapshot:
     ``ran``: how many
     visits of a node were opened, and of how many the body ran. ``open``: requests without an answer, by key.
     ``pause``: what a
-    waiting run waits for, ``waiting_children`` the keys of children that do. ``usage``: counts over the run and its
-    children.
+    waiting run waits for, ``waiting_children`` the keys of children that do, ``due``: from when on one of those has
+    something to do by itself. ``usage``: counts over the run and its children. ``idle``: seconds it rested so far,
+    ``idle_since``: when its rest began. ``spun``: by node, what had run when its limit was last found reached.
     """
 
     __slots__ = (
-        "at", "auto_resumes", "cancel_asked", "cause", "created", "error", "fingerprint", "graph", "inputs", "limits",
-        "meta", "not_before", "open", "opened", "parent", "pause", "ran", "root", "run", "seq", "standing",
-        "stop_asked", "usage", "values", "visit", "visits", "waiting_children",
+        "at", "auto_resumes", "cancel_asked", "cause", "created", "due", "error", "fingerprint", "graph", "idle",
+        "idle_since", "inputs", "limits", "meta", "not_before", "open", "opened", "parent", "pause", "ran", "root",
+        "run", "seq", "spun", "standing", "stop_asked", "usage", "values", "visit", "visits", "waiting_children",
     )  # fmt: skip
 
     def __init__(self, run: str) -> None:
@@ -75,6 +78,10 @@ class Snapshot:
         self.open: dict[str, Question] = {}
         self.pause: dict[str, Any] | None = None
         self.waiting_children: list[str] = []
+        self.due: float | None = None
+        self.idle = 0.0
+        self.idle_since: float | None = None
+        self.spun: dict[str, dict[str, int]] = {}
         self.not_before: float | None = None
         self.error: dict[str, Any] | None = None
         self.cause: dict[str, Any] | None = None
