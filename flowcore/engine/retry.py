@@ -28,11 +28,11 @@ def delay_after(policy: Retry, error: BaseException, attempt: int, elapsed: floa
     state.start_time = (state.outcome_timestamp or 0.0) - elapsed
     if not _wants(policy.retry, error, state):
         return None
+    asked = float(policy.wait if isinstance(policy.wait, (int, float)) else policy.wait(state))
+    wait = state.upcoming_sleep = max(asked, getattr(error, "retry_after", None) or 0.0)  # tenacity asks in this order
     stop = policy.stop
-    if attempt >= stop if isinstance(stop, int) else stop(state):
-        return None
-    wait = float(policy.wait if isinstance(policy.wait, (int, float)) else policy.wait(state))
-    return max(wait, getattr(error, "retry_after", None) or 0.0)
+    stops = attempt >= stop if isinstance(stop, int) else stop(state)
+    return None if stops else wait
 
 
 def _wants(retry: Any, error: BaseException, state: Any) -> bool:

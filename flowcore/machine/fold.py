@@ -148,7 +148,7 @@ def _rested(schema: Schema, s: Snapshot, fact: Rested) -> None:
         s.pause = fact.pause
         s.waiting_children = fact.children or []
         s.due = fact.due
-        if fact.standing != "cancelled":
+        if fact.standing == "failed":
             _in_order(visit, fact.error)
     s.standing = fact.standing
     if s.idle_since is None:

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowcore.stores.base import Store
+from flowcore.stores.memory import MemoryStore
+from flowcore.stores.sqlite import SqliteStore
+
+
+@pytest.fixture(params=["memory", "normal", "full"])
+def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Store]:
+    """A new empty store at each call."""
+    made: list[Any] = []
+
+    def make() -> Store:
+        if request.param == "memory":
+            made.append(MemoryStore(keep_bytes=True))
+        else:
+            made.append(SqliteStore(tmp_path / f"{len(made)}.db", synchronous=request.param.upper()))
+        return made[-1]
+
+    return make
+
+
+@pytest.fixture
+def store(make_store: Callable[[], Store]) -> Store:
+    return make_store()
