@@ -169,12 +169,23 @@ def _annotated_outcomes(fn: Callable[..., Any]) -> tuple[frozenset[str] | None, 
     if annotation is inspect.Signature.empty:
         return None, False
     holder = types.SimpleNamespace(__annotations__={"return": annotation})
-    closure = inspect.getclosurevars(target).nonlocals if inspect.isfunction(target) else {}
     try:
-        resolved = get_type_hints(holder, getattr(target, "__globals__", {}), dict(closure))["return"]
+        resolved = get_type_hints(holder, getattr(target, "__globals__", {}), _nonlocals(target))["return"]
     except (NameError, TypeError, SyntaxError, AttributeError):
         return None, False  # a name that exists for type checkers only: the edges are checked when it runs
     return _labels_of(resolved)
+
+
+def _nonlocals(fn: Any) -> dict[str, Any]:
+    """The names that a function has from around it, those that are set by now."""
+    found: dict[str, Any] = {}
+    if inspect.isfunction(fn) and fn.__closure__:
+        for name, cell in zip(fn.__code__.co_freevars, fn.__closure__, strict=True):
+            try:
+                found[name] = cell.cell_contents
+            except ValueError:
+                pass  # assigned later
+    return found
 
 
 def _labels_of(annotation: Any) -> tuple[frozenset[str] | None, bool]:

@@ -137,7 +137,9 @@ def asking_any() -> Graph:
     async def decide(state: S, ctx: Any) -> Pause:
         return Pause(*ctx.open_requests, on="decided", enough="any")
 
-    return Graph("asking_any", S, {START: work, work: {"done": END, "decide": decide}, decide: {"decided": continues(work)}})
+    return Graph(
+        "asking_any", S, {START: work, work: {"done": END, "decide": decide}, decide: {"decided": continues(work)}}
+    )
 
 
 def nested() -> Graph:

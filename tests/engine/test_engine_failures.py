@@ -279,7 +279,9 @@ async def test_a_place_that_is_gone_is_refused_by_name(store: Store) -> None:
     run = await start(one(old, ok=END), store=store, run_id="r")
     with pytest.raises(OSError):
         await run
-    with pytest.raises(GraphChanged, match="stands at 'old', which graph 'one' doesn't have any more; its nodes are 'new'"):
+    with pytest.raises(
+        GraphChanged, match="stands at 'old', which graph 'one' doesn't have any more; its nodes are 'new'"
+    ):
         await resume("r", one(new, ok=END), store=store)
     run = await resume("r", one(old, ok=END), store=store)  # the refusal left nobody in its way
     with pytest.raises(OSError):
