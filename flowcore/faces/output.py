@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from flowcore.agents.agent import AgentSpec
 from flowcore.agents.loop.run_tools import APPROVAL
 from flowcore.agents.options import Options
-from flowcore.engine.events import Emitted
+from flowcore.engine.events import Emitted, Event
 from flowcore.engine.run import Run
 from flowcore.errors import FlowcoreError
 from flowcore.faces.items import ToolCallItem, ToolCallOutputItem
@@ -221,7 +221,6 @@ async def output_of(
     usage = run.usage
     facts = run.facts
     meta = run.meta
-    model = agent.model if isinstance(agent.model, str) else getattr(agent.model, "model", None)
     return RunOutput(
         run_id=run.id,
         agent_id=agent.id or agent.name,
@@ -242,13 +241,19 @@ async def output_of(
         ),
         tools=_tools(result),
         status=status,
-        model=model if isinstance(model, str) else None,
+        model=_model_of(agent),
         metadata=meta.get("metadata"),
         created_at=int(facts[0].at),
         requirements=list(result._requests),
         error=error,
         run=run,
     )
+
+
+def _model_of(agent: AgentSpec[Any]) -> str | None:
+    """The name of an agent's model, where it has one."""
+    name = agent.model if isinstance(agent.model, str) else getattr(agent.model, "model", None)
+    return name if isinstance(name, str) else None
 
 
 def _tools(result: RunResult) -> list[ToolExecution]:
@@ -278,33 +283,35 @@ async def events_of_run(
 ) -> AsyncIterator[RunOutputEvent]:
     """A run's events. Without ``everything`` only content and how it ended badly or waits, and its tools."""
     base = (run.id, agent.id or agent.name, agent.name, run.meta.get("session"))
-    model = agent.model if isinstance(agent.model, str) else None
     if everything:
-        yield RunStartedEvent(*base, RunEvent.run_started, model)
+        yield RunStartedEvent(*base, RunEvent.run_started, _model_of(agent))
     translator = Translator(run, options)
     calls: dict[Any, ToolExecution] = {}
-    first: float | None = None
-    async for event in run:
-        if event.run != run.id:
-            continue
-        if isinstance(event, Emitted):
-            text = _delta(event.data)
-            if text:
-                first = first or run._tree.clock.time()
-                yield RunContentEvent(*base, RunEvent.run_content, text)
-        elif isinstance(event.fact, Transition):
-            for one in translator.events_of(event):
-                if not isinstance(one, RunItemStreamEvent):
-                    continue
-                if one.name == "tool_called":
-                    tool = calls[one.item.item.get("call_id")] = _execution(one.item.item)
-                    yield ToolCallStartedEvent(*base, RunEvent.tool_call_started, tool)
-                elif one.name == "tool_output":
-                    done = calls.get(one.item.item["call_id"])
-                    if done is not None:
-                        done.result = one.item.item["output"]
-                        yield ToolCallCompletedEvent(*base, RunEvent.tool_call_completed, done, done.result)
-    output = await output_of(run, agent, input, options, raise_on_error, first)
+    first = _FirstText(run)
+    run._tree.listen(first)
+    try:
+        async for event in run:
+            if event.run != run.id:
+                continue
+            if isinstance(event, Emitted):
+                text = _delta(event.data)
+                if text:
+                    yield RunContentEvent(*base, RunEvent.run_content, text)
+            elif isinstance(event.fact, Transition):
+                for one in translator.events_of(event):
+                    if not isinstance(one, RunItemStreamEvent):
+                        continue
+                    if one.name == "tool_called":
+                        tool = calls[one.item.item.get("call_id")] = _execution(one.item.item)
+                        yield ToolCallStartedEvent(*base, RunEvent.tool_call_started, tool)
+                    elif one.name == "tool_output":
+                        done = calls.get(one.item.item["call_id"])
+                        if done is not None:
+                            done.result = one.item.item["output"]
+                            yield ToolCallCompletedEvent(*base, RunEvent.tool_call_completed, done, done.result)
+    finally:
+        run._tree.leave(first)
+    output = await output_of(run, agent, input, options, raise_on_error, first.at)
     if output.status is RunStatus.error:
         kind = getattr(output.error, "kind", "") or type(output.error).__name__  # RunFailed tells of another one
         yield RunErrorEvent(*base, RunEvent.run_error, str(output.content), kind)
@@ -314,6 +321,18 @@ async def events_of_run(
         yield RunPausedEvent(*base, RunEvent.run_paused, output.tools, output.requirements)
     elif everything:
         yield RunCompletedEvent(*base, RunEvent.run_completed, output.content, output.content_type, output.metrics)
+
+
+class _FirstText:
+    """When the first piece of a run's text came, whenever it's read."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.at: float | None = None
+
+    def __call__(self, event: Event) -> None:
+        if self.at is None and isinstance(event, Emitted) and event.run == self.run.id and _delta(event.data):
+            self.at = self.run._tree.clock.time()
 
 
 def _delta(data: Any) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -21,9 +21,10 @@ from flowcore.errors import (
     OutputGuardrailTripwireTriggered,
     RunCancelled,
     RunFailed,
+    UserError,
 )
 from flowcore.faces.items import RunItem, ToolApprovalItem, responses, run_items
-from flowcore.faces.stream import StreamEvent
+from flowcore.faces.stream import AgentUpdatedStreamEvent, StreamEvent, Translator
 from flowcore.graph.values import copy_json
 from flowcore.models.base import Item, ModelResponse
 from flowcore.stores.base import OpenRequest
@@ -78,10 +79,15 @@ class RunResultBase:
         failed, was cancelled or stopped gets another try at its place. ``limits`` replace those of the same name.
         Raises NotPaused when it's done, and what ``Runner.run`` raises.
         """
+        run = await self.run.resume(limits=limits)
+        return await RunResult(run, self.input, self._options, _max_turns(run, None)).settle()
+
+    def resume_streamed(self, *, limits: dict[str, Any] | None = None) -> RunResultStreaming:
+        """``resume``, streamed: the result is there at once, and the run goes on in a task of the running loop."""
         run = self.run
-        await run.resume(limits=limits)
-        most = run._live.snapshot.limits.get("max_turns")
-        return await RunResult(run, self.input, self._options, most).settle()
+        again = RunResultStreaming(self.last_agent, self.input, self._options, _max_turns(run, limits))
+        again._begin(lambda: run.resume(limits=limits))
+        return again
 
     @property
     def _state(self) -> AgentState:
@@ -239,21 +245,62 @@ class RunResult(RunResultBase):
 
 class RunResultStreaming(RunResultBase):
     """What ``Runner.run_streamed`` gives: at once, while the run goes on in a task. ``stream_events()`` hands out
-    what happens."""
+    what happens; it goes on whether somebody reads or not."""
 
     def __init__(self, agent: Agent[Any], input: Any, options: Options, max_turns: int | None) -> None:
         super().__init__(input, options, max_turns)
         self.is_complete = False
-        self.run_loop_exception: BaseException | None = None
+        self.run_loop_exception: Exception | None = None
         self.run_loop_task: asyncio.Task[None] | None = None
         self._agent = agent
         self._started: Run | None = None
-        self._queue: asyncio.Queue[StreamEvent | None] = asyncio.Queue()
+        self._cancelled = False
+        self._events: list[StreamEvent] = []
+        self._news = asyncio.Event()
+
+    def _begin(self, admit: Callable[[], Awaitable[Run]]) -> None:
+        """Go on in a task of the running loop."""
+        self.run_loop_task = asyncio.get_running_loop().create_task(self._go(admit))
+        self.run_loop_task.add_done_callback(self._ended)
+
+    async def _go(self, admit: Callable[[], Awaitable[Run]]) -> None:
+        """Drive the run, and keep what happens for the readers."""
+        try:
+            if self._cancelled:
+                return
+            run = self._started = await admit()
+            if self._cancelled:
+                await run.cancel()
+                return
+            translator = Translator(run, self._options)
+            self._hand_out(AgentUpdatedStreamEvent(translator.agent))
+            async for event in run:
+                for one in translator.events_of(event):
+                    self._hand_out(one)
+            self._requests = await run.requests() if run.standing == "waiting" else []
+            if run.standing != "cancelled":  # the caller knows
+                self._raise()
+        except Exception as error:
+            self.run_loop_exception = error
+
+    def _hand_out(self, event: StreamEvent) -> None:
+        self._events.append(event)
+        self._wake()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self.is_complete = True
+        self._wake()
+
+    def _wake(self) -> None:
+        news, self._news = self._news, asyncio.Event()
+        news.set()
 
     @property
     def run(self) -> Run:
         if self._started is None:
-            raise AgentsException("the run hasn't started yet: consume stream_events() first")
+            if self.is_complete:
+                raise UserError("the run wasn't admitted") from self.run_loop_exception
+            raise UserError("the run hasn't begun yet: consume stream_events() first")
         return self._started
 
     @property
@@ -271,13 +318,18 @@ class RunResultStreaming(RunResultBase):
         return None if self._started is None else super().final_output
 
     async def stream_events(self) -> AsyncIterator[StreamEvent]:
-        """What happens, as it happens. Raises what ended the run badly, after the events before it."""
+        """What happens, as it happens; to each reader from the beginning. Raises what ended the run badly, after the
+        events before it."""
+        read = 0
         while True:
-            event = await self._queue.get()
-            if event is None:
-                self._queue.put_nowait(None)  # another consumer ends too
+            news = self._news
+            while read < len(self._events):
+                read += 1
+                yield self._events[read - 1]
+            if self.is_complete:
                 break
-            yield event
+            if news is self._news:
+                await news.wait()
         if self.run_loop_exception is not None:
             raise self.run_loop_exception
 
@@ -286,12 +338,16 @@ class RunResultStreaming(RunResultBase):
         keeps its place; ``await result.resume()`` goes on with it. The stream ends without an error."""
         if mode not in ("immediate", "after_turn"):
             raise ValueError(f"cancel(mode={mode!r}): it is 'immediate' or 'after_turn'")
-        task, run = self.run_loop_task, self._started
-        if task is None or task.done() or run is None:
-            if task is not None:
-                task.cancel()
-            return
-        self._stopping = asyncio.ensure_future(run.cancel() if mode == "immediate" else run.stop(before=[TURN]))
+        run = self._started
+        if run is None:
+            self._cancelled = True
+        elif not self.is_complete:
+            self._stopping = asyncio.ensure_future(run.cancel() if mode == "immediate" else run.stop(before=[TURN]))
+
+
+def _max_turns(run: Run, limits: dict[str, Any] | None) -> int | None:
+    most: int | None = {**run._live.snapshot.limits, **(limits or {})}.get("max_turns")
+    return most
 
 
 def _agent_called(name: str, agents: Mapping[str, Agent[Any]]) -> Agent[Any] | None:

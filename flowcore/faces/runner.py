@@ -3,7 +3,6 @@ own way."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +11,6 @@ from flowcore.engine.run import Run, start
 from flowcore.errors import UserError
 from flowcore.faces.agent import Agent, check_limits
 from flowcore.faces.results import RunResult, RunResultStreaming
-from flowcore.faces.stream import AgentUpdatedStreamEvent, Translator
 from flowcore.faces.sync import run_sync
 from flowcore.graph.values import shorten
 from flowcore.stores.base import Store
@@ -100,8 +98,7 @@ class Runner:
         """Start a run and return at once; it goes on in a task of the running loop. Read ``result.stream_events()``."""
         options = Options(context, RunConfig.of(run_config), error_handlers)
         result = RunResultStreaming(starting_agent, input, options, max_turns)
-        admitting = _admit(starting_agent, input, options, max_turns, session, store, run_id, limits, True)
-        result.run_loop_task = asyncio.get_running_loop().create_task(_stream(result, admitting))
+        result._begin(lambda: _admit(starting_agent, input, options, max_turns, session, store, run_id, limits, True))
         return result
 
 
@@ -135,26 +132,3 @@ async def _admit(
         meta=meta,
         stream=stream,
     )
-
-
-async def _stream(result: RunResultStreaming, admitting: Any) -> None:
-    """Drive a run and put what happens into the result's queue."""
-    queue = result._queue
-    try:
-        run: Run = await admitting
-        result._started = run
-        translator = Translator(run, result._options)
-        queue.put_nowait(AgentUpdatedStreamEvent(translator.agent))
-        async for event in run:
-            for one in translator.events_of(event):
-                queue.put_nowait(one)
-        result._requests = await run.requests() if run.standing == "waiting" else []
-        if run.standing != "cancelled":  # the caller knows
-            result._raise()
-    except asyncio.CancelledError:
-        raise
-    except BaseException as error:
-        result.run_loop_exception = error
-    finally:
-        result.is_complete = True
-        queue.put_nowait(None)

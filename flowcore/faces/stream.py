@@ -72,7 +72,7 @@ class Translator:
     def __init__(self, run: Run, options: Any) -> None:
         crew = run.definition.bound
         self.run = run
-        self.reader = Reader(crew.agents, crew.first, options)
+        self.reader = Reader(crew.agents, crew.current(run.state).name, options)
         self.agent = self.reader.agent
 
     def events_of(self, event: Event) -> Iterator[StreamEvent]:

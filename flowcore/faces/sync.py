@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import contextlib
 import threading
 import weakref
@@ -15,32 +14,41 @@ from flowcore.errors import UserError
 T = TypeVar("T")
 
 
-class _Loop(threading.local):
-    runner: asyncio.Runner | None = None
+class _Held:
+    """A thread's loop. It's closed when the thread ends, or the interpreter."""
+
+    def __init__(self) -> None:
+        self.runner = asyncio.Runner()
+        weakref.finalize(self, _close, self.runner)
 
 
-_LOCAL = _Loop()
-_RUNNERS: weakref.WeakSet[asyncio.Runner] = weakref.WeakSet()
+def _close(runner: asyncio.Runner) -> None:
+    with contextlib.suppress(RuntimeError):  # another thread's loop may still run when the interpreter ends
+        runner.close()
 
 
-def _runner(what: str, instead: str) -> asyncio.Runner:
+class _Local(threading.local):
+    held: _Held | None = None
+
+
+_LOCAL = _Local()
+
+
+def _is_running() -> bool:
+    """Whether this thread is inside of a running loop."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        pass
-    else:
+        return False
+    return True
+
+
+def _runner(what: str, instead: str) -> asyncio.Runner:
+    if _is_running():
         raise UserError(f"{what} cannot be called when an event loop is already running; use {instead}")
-    if _LOCAL.runner is None:
-        _LOCAL.runner = asyncio.Runner()
-        _RUNNERS.add(_LOCAL.runner)
-    return _LOCAL.runner
-
-
-@atexit.register
-def _close() -> None:
-    for runner in list(_RUNNERS):
-        with contextlib.suppress(RuntimeError):  # another thread's loop may still run
-            runner.close()
+    if _LOCAL.held is None:
+        _LOCAL.held = _Held()
+    return _LOCAL.held.runner
 
 
 def run_sync(work: Coroutine[Any, Any, T], what: str, instead: str) -> T:
@@ -79,4 +87,5 @@ def _iterate(stream: AsyncIterator[T], runner: asyncio.Runner) -> Iterator[T]:
                 return
             yield value  # type: ignore[misc]
     finally:
-        runner.run(close())
+        if not _is_running():  # else it's the garbage collector that closes this; the loop closes the stream at its end
+            runner.run(close())
