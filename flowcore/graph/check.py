@@ -27,7 +27,7 @@ def check(graph: Graph) -> list[Finding]:
     broken = [*_start(graph), *_targets(graph)]
     if broken:
         return broken  # reachability over a table with holes would only add noise
-    return [*_reach(graph), *_labels(graph), *_policies(graph), *_cycles(graph)]
+    return [*_reach(graph), *_labels(graph), *_policies(graph), *_fields(graph), *_cycles(graph)]
 
 
 def _finding(graph: Graph, code: str, node: str, message: str) -> Finding:
@@ -135,6 +135,19 @@ def _policies(graph: Graph) -> Iterable[Finding]:
                 graph, "limit-without-policy", name,
                 f"node '{name}' has an edge 'limit' but no limit; give it @node(limit=n)",
             )  # fmt: skip
+
+
+def _fields(graph: Graph) -> Iterable[Finding]:
+    """A node that says which fields it uses needs them in the state."""
+    known = graph.schema.fields
+    for name, node in graph.nodes.items():
+        for field in node.fields:
+            if field not in known:
+                yield _finding(
+                    graph, "unknown-field", name,
+                    f"node '{name}' uses field '{field}', but state '{graph.schema.name}' has no such field; its fields"
+                    f" are {', '.join(repr(one) for one in known)}",
+                )  # fmt: skip
 
 
 def _cycles(graph: Graph) -> Iterable[Finding]:

@@ -58,7 +58,7 @@ class Graph:
     output;
     without it the output is the whole final state as a dict. ``bound``: an object that nodes find as ``ctx.bound``.
     ``parts``: texts drawn inside a node. ``marks``: further names that belong to the fingerprint (tools, agents).
-    ``verify``: called as ``verify(state, node name)`` when a stored run is resumed; raises GraphChanged.
+    ``limits``: run limits that hold where ``start`` says nothing else, by name. ``verify``: called as ``verify(state, node name)`` when a stored run is resumed; raises GraphChanged.
 
     Raises GraphError with every finding, each naming the node and the cure.
     """
@@ -77,6 +77,7 @@ class Graph:
         parts: Mapping[str, list[str]] | None = None,
         marks: Iterable[str] = (),
         verify: Callable[[Any, str], None] | None = None,
+        limits: Mapping[str, Any] | None = None,
     ) -> None:
         if not isinstance(name, str) or not name:
             raise GraphError(f"a graph's name is a non-empty str, not {name!r}")
@@ -89,6 +90,7 @@ class Graph:
         self.parts = dict(parts or {})
         self.marks = tuple(marks)
         self.verify = verify
+        self.limits = dict(limits or {})
         self.nodes: dict[str, Node] = {}
         self.edges: list[Edge] = []
         self.out: dict[str, dict[str, Edge]] = {}
@@ -186,7 +188,7 @@ class Graph:
             known = None
         if known is not None:
             return known
-        node = of if isinstance(of, Node) else make_node(of)
+        node = of if isinstance(of, Node) else of.as_node() if hasattr(of, "as_node") else make_node(of)
         there = self.nodes.get(node.name)
         if there is not None and there is not node and there.fn is not node.fn:
             raise GraphError(
@@ -273,6 +275,13 @@ class Graph:
                 "edges": sorted([edge.source, edge.on, edge.target, edge.continues] for edge in self.edges),
                 "state": {name: field.shape for name, field in self.schema.fields.items()},
             }
+            bodies = {
+                node.name: [node.kind, *([name, body.fingerprint] for name, body in node.bodies)]
+                for node in self.nodes.values()
+                if node.bodies
+            }
+            if bodies:
+                table["bodies"] = bodies
             self._topology = hashlib.sha256(dumps(table)).hexdigest()
         return self._topology
 

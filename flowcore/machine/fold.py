@@ -228,8 +228,7 @@ def _stage(
     elif how == "of":
         live = field.codec.decode(_value_of(s, visit, wire))
     elif how == "parts":
-        parts = [_value_of(s, visit, part["of"]) if "of" in part else part["new"] for part in wire]
-        live = field.codec.decode(parts)
+        live = field.codec.decode(_parts(s, visit, wire))
     elif how == "select":
         live = _selected(schema, s, wire, fact.seq)
         return field, live, live
@@ -238,6 +237,13 @@ def _stage(
     if field.reducer is append:
         return field, live, _GROWS
     return field, live, live if field.reducer is replace else field.join(s.values[name], live)
+
+
+def _parts(s: Snapshot, visit: Visit, wire: Any) -> Any:
+    """A list or a dict of recorded values and new ones."""
+    if isinstance(wire, dict):
+        return {key: _value_of(s, visit, part["of"]) if "of" in part else part["new"] for key, part in wire.items()}
+    return [_value_of(s, visit, part["of"]) if "of" in part else part["new"] for part in wire]
 
 
 def _selected(schema: Schema, s: Snapshot, wire: dict[str, Any], seq: int) -> list[Any]:
