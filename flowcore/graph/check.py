@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
+from flowcore.errors import UpdateError
 from flowcore.graph.node import ENGINE_LABELS, LIMIT, RETRY, TIMEOUT
 from flowcore.graph.outcomes import END, START
 
@@ -27,7 +28,7 @@ def check(graph: Graph) -> list[Finding]:
     broken = [*_start(graph), *_targets(graph)]
     if broken:
         return broken  # reachability over a table with holes would only add noise
-    return [*_reach(graph), *_labels(graph), *_policies(graph), *_fields(graph), *_cycles(graph)]
+    return [*_reach(graph), *_labels(graph), *_policies(graph), *_fields(graph), *_conditions(graph), *_cycles(graph)]
 
 
 def _finding(graph: Graph, code: str, node: str, message: str) -> Finding:
@@ -148,6 +149,29 @@ def _fields(graph: Graph) -> Iterable[Finding]:
                     f"node '{name}' uses field '{field}', but state '{graph.schema.name}' has no such field; its fields"
                     f" are {', '.join(repr(one) for one in known)}",
                 )  # fmt: skip
+
+
+def _conditions(graph: Graph) -> Iterable[Finding]:
+    """A condition needs a field of the state, and a value that the field could have."""
+    for name, edges in graph.conditional.items():
+        for edge in edges:
+            if edge.when is None:
+                continue
+            field = graph.schema.fields.get(edge.when.field.partition(".")[0])
+            if field is None:
+                yield _finding(
+                    graph, "unknown-field", name,
+                    f"node '{name}' asks `{edge.when}`, but state '{graph.schema.name}' has no field"
+                    f" '{edge.when.field}'; its fields are {', '.join(repr(one) for one in graph.schema.fields)}",
+                )  # fmt: skip
+                continue
+            if edge.when.op in ("==", "!=", "<", "<=", ">", ">=") and "." not in edge.when.field:
+                try:
+                    field.codec.admit(edge.when.value)
+                except UpdateError as error:
+                    yield _finding(
+                        graph, "condition-type", name, f"node '{name}' asks `{edge.when}`, which can't hold: {error}"
+                    )
 
 
 def _cycles(graph: Graph) -> Iterable[Finding]:

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from flowcore.errors import GraphError, UndeclaredTransition, UpdateError
 from flowcore.graph import check as checks
 from flowcore.graph import draw
+from flowcore.graph.conditions import Condition, When
 from flowcore.graph.node import ENGINE_LABELS, OVER_BUDGET, RETRY, Node, label_name, make_node
 from flowcore.graph.outcomes import END, START
 from flowcore.graph.state import Schema, listed
@@ -33,13 +34,16 @@ Target = Any
 class Edge(NamedTuple):
     """One drawn edge: from ``source``, on the outcome ``on``, to ``target`` (names). ``continues``: the target's last
     visit
-    is re-entered instead of a new one opened. ``error``: the exception class, where the label is one."""
+    is re-entered instead of a new one opened. ``error``: the exception class, where the label is one. ``when``: the
+    condition
+    on the state, where it's an edge by data."""
 
     source: str
     on: str
     target: str
     continues: bool = False
     error: type[BaseException] | None = None
+    when: Condition | None = None
 
 
 class continues(NamedTuple):
@@ -58,7 +62,8 @@ class Graph:
     output;
     without it the output is the whole final state as a dict. ``bound``: an object that nodes find as ``ctx.bound``.
     ``parts``: texts drawn inside a node. ``marks``: further names that belong to the fingerprint (tools, agents).
-    ``limits``: run limits that hold where ``start`` says nothing else, by name. ``verify``: called as ``verify(state, node name)`` when a stored run is resumed; raises GraphChanged.
+    ``limits``: run limits that hold where ``start`` says nothing else, by name. ``verify``: called as ``verify(state,
+    node name)`` when a stored run is resumed; raises GraphChanged.
 
     Raises GraphError with every finding, each naming the node and the cure.
     """
@@ -95,6 +100,7 @@ class Graph:
         self.edges: list[Edge] = []
         self.out: dict[str, dict[str, Edge]] = {}
         self.ordinary: dict[str, Edge | None] = {}
+        self.conditional: dict[str, list[Edge]] = {}
         self.first = ""
         self.budgeted = False
         self.findings: list[checks.Finding] = []
@@ -152,12 +158,35 @@ class Graph:
         if not isinstance(edges, Mapping):
             raise GraphError(f"graph '{self.name}': edges is a dict {{source: target}}, not {shorten(edges)}")
         for source, targets in edges.items():
-            self._name(source, "source")
+            name = self._name(source, "source")
+            if isinstance(targets, list):
+                self._conditions(name, targets)
+                continue
             pairs = targets.items() if isinstance(targets, Mapping) else [(DONE, targets)]
             for on, target in pairs:
                 self._edge(source, on, target, False)
 
-    def _edge(self, source: Any, on: Any, target: Any, goes_on: bool) -> None:
+    def _conditions(self, source: str, edges: list[Any]) -> None:
+        """A node's edges by data, in the order in which they're asked; pairs among them are error and engine edges."""
+        asked = [one for one in edges if isinstance(one, When)]
+        for one in edges:
+            if isinstance(one, When):
+                if (one.condition is None) != (one is asked[-1]):
+                    raise GraphError(
+                        f"graph '{self.name}': the conditions of node '{source}' end with otherwise(...), and only there"
+                    )
+                self._edge(source, one.label, one.target, False, one.condition)
+            elif isinstance(one, tuple) and len(one) == 2 and (isinstance(one[0], type) or one[0] in ENGINE_LABELS):
+                self._edge(source, one[0], one[1], False)
+            else:
+                raise GraphError(
+                    f"graph '{self.name}': the edges of node '{source}' are a list, so each is a when(...), an"
+                    f" otherwise(...), or a pair (exception class, target), not {shorten(one)}; labelled edges are a dict"
+                )
+        out = self.out.get(source, {})
+        self.conditional[source] = [out[one.label] for one in asked]
+
+    def _edge(self, source: Any, on: Any, target: Any, goes_on: bool, condition: Condition | None = None) -> None:
         if type(target) is continues:
             target, goes_on = target.target, True
         goes_on = goes_on or on == RETRY
@@ -165,7 +194,7 @@ class Graph:
         if error is None and not (isinstance(on, str) and on):
             raise GraphError(f"graph '{self.name}': an edge's label is a str or an exception class, not {shorten(on)}")
         name = self._name(source, "source")
-        edge = Edge(name, label_name(on), self._name(target, "target"), goes_on, error)
+        edge = Edge(name, label_name(on), self._name(target, "target"), goes_on, error, condition)
         out = self.out.setdefault(edge.source, {})
         if edge.on in out:
             raise GraphError(f"graph '{self.name}': node '{edge.source}' has two edges labelled '{edge.on}'; keep one")
@@ -208,6 +237,10 @@ class Graph:
         """The edge that a node's answer takes; ``None`` stands for its only ordinary edge. Raises
         UndeclaredTransition."""
         edges = self.out.get(node, {})
+        if node in self.conditional:
+            raise UndeclaredTransition(
+                f"graph '{self.name}': the edges of node '{node}' are conditions on the state; return what is new, no label"
+            )
         if on is None:
             edge = self.ordinary.get(node)
             if edge is not None:
@@ -223,6 +256,10 @@ class Graph:
                 " add an edge or fix the label"
             )
         return edge
+
+    def choose(self, node: str, read: Callable[[str], Any]) -> Edge:
+        """The edge by data that a node takes; ``read(name)`` gives a field of the state as it will be."""
+        return next(e for e in self.conditional[node] if e.when is None or e.when.holds(read))
 
     def edge_for_error(self, node: str, error: BaseException) -> Edge | None:
         """The declared edge for an exception: the most specific class wins."""

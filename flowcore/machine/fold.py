@@ -239,6 +239,25 @@ def _stage(
     return field, live, live if field.reducer is replace else field.join(s.values[name], live)
 
 
+class Preview:
+    """A state as it will be when an update is joined in, read field by field; nothing is changed."""
+
+    def __init__(
+        self, schema: Schema, s: Snapshot, visit: Visit, update: dict[str, Any], how: dict[str, str] | None
+    ) -> None:
+        self._schema = schema
+        self._s = s
+        self._visit = visit
+        self._fact = Transition(s.seq + 1, s.at, s.at, visit.node, visit.number, "", "", 0, update, how)
+
+    def __call__(self, name: str) -> Any:
+        value = self._s.values[name]
+        if name not in self._fact.update:
+            return value
+        _, live, joined = _stage(self._schema, self._s, name, self._fact.update[name], self._fact, self._visit)
+        return [*value, *live] if joined is _GROWS else joined
+
+
 def _parts(s: Snapshot, visit: Visit, wire: Any) -> Any:
     """A list or a dict of recorded values and new ones."""
     if isinstance(wire, dict):
