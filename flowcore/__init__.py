@@ -18,7 +18,9 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "input_guardrail", "output_guardrail",
     ),
     "flowcore.agents.handoffs": ("Handoff", "HandoffInputData", "handoff"),
-    "flowcore.agents.options": ("Options", "RunConfig", "RunErrorHandlerInput", "RunErrorHandlerResult"),
+    "flowcore.agents.options": (
+        "Options", "RunConfig", "RunErrorData", "RunErrorHandlerInput", "RunErrorHandlerResult",
+    ),
     "flowcore.agents.output": ("AgentOutputSchema", "AgentOutputSchemaBase"),
     "flowcore.agents.tools": (
         "FunctionTool", "FunctionToolResult", "ToolOutputFileContent", "ToolOutputImage", "ToolOutputText",

@@ -41,6 +41,9 @@ from flowcore.agents.options import (
     RunConfig as RunConfig,
 )
 from flowcore.agents.options import (
+    RunErrorData as RunErrorData,
+)
+from flowcore.agents.options import (
     RunErrorHandlerInput as RunErrorHandlerInput,
 )
 from flowcore.agents.options import (
@@ -440,6 +443,7 @@ __all__ = [
     "RunContentEvent",
     "RunContextWrapper",
     "RunError",
+    "RunErrorData",
     "RunErrorDetails",
     "RunErrorEvent",
     "RunErrorHandlerInput",

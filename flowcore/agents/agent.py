@@ -65,16 +65,22 @@ class AgentSpec(Generic[TContext]):
     id: str | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        self._check()
-        self.output_schema: AgentOutputSchemaBase = (
-            self.output_type
-            if isinstance(self.output_type, AgentOutputSchemaBase)
-            else AgentOutputSchema(self.output_type)
-        )
         self._graph: tuple[Any, Any] | None = None
         self._handoffs: tuple[Any, list[Handoff]] | None = None
+        self._schema: tuple[Any, AgentOutputSchemaBase] | None = None
+        self.check()
 
-    def _check(self) -> None:
+    @property
+    def output_schema(self) -> AgentOutputSchemaBase:
+        """The schema of ``output_type``; made once for a type."""
+        kind = self.output_type
+        if self._schema is None or self._schema[0] is not kind:
+            made = kind if isinstance(kind, AgentOutputSchemaBase) else AgentOutputSchema(kind)
+            self._schema = (kind, made)
+        return self._schema[1]
+
+    def check(self) -> None:
+        """Raises TypeError and UserError for fields that can't be. Plain functions among the tools become tools."""
         if isinstance(self.tools, list) and any(_is_plain(tool) for tool in self.tools):
             self.tools = [function_tool(tool) if _is_plain(tool) else tool for tool in self.tools]
         if not isinstance(self.name, str) or not self.name:
@@ -113,9 +119,10 @@ class AgentSpec(Generic[TContext]):
                     " agent use agent.as_tool(...)"
                 )
         names = [tool.name for tool in self.tools]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
+        if len(set(names)) < len(names):
+            twice = sorted({name for name in names if names.count(name) > 1})
             raise UserError(f"agent '{self.name}' has two tools called {listed(twice)}; rename one")
+        assert self.output_schema is not None  # raises for a type that can't be one
 
     def clone(self, **changes: Any) -> AgentSpec[TContext]:
         """A copy with some fields changed; lists are shared unless given."""
@@ -152,7 +159,8 @@ def _is_plain(tool: Any) -> bool:
 
 
 def reachable(root: AgentSpec[Any]) -> dict[str, AgentSpec[Any]]:
-    """Every agent that handoffs lead to, by name. Raises UserError when two of them have one name."""
+    """Every agent that handoffs lead to, by name. Raises UserError when two of them, or two things that an agent may
+    call, have one name."""
     found: dict[str, AgentSpec[Any]] = {}
     todo: list[AgentSpec[Any]] = [root]
     while todo:
@@ -166,4 +174,13 @@ def reachable(root: AgentSpec[Any]) -> dict[str, AgentSpec[Any]]:
             )
         found[agent.name] = agent
         todo.extend(one.agent for one in agent.resolved_handoffs if one.agent is not None)
+    for agent in found.values():
+        agent.check()
+        names = [tool.name for tool in agent.tools] + [one.tool_name for one in agent.resolved_handoffs]
+        if len(set(names)) < len(names):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            raise UserError(
+                f"agent '{agent.name}': several tools or handoffs are called {listed(twice)}; rename one"
+                " (handoff(..., tool_name_override=...))"
+            )
     return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from flowcore.agents.context import RunContextWrapper
 from flowcore.agents.guardrails import InputGuardrail, OutputGuardrail
@@ -27,8 +27,7 @@ class RunConfig:
     """Settings of a whole run.
 
     ``model``, ``model_settings``: go before each agent's own. ``model_provider``: resolves names. ``input_guardrails``,
-    ``output_guardrails``: join the agent's. ``tool_error_formatter``: words what the model reads of a rejected call.
-    ``workflow_name``: shown in lists and traces.
+    ``output_guardrails``: join the agent's. ``workflow_name``: shown in lists and traces.
     """
 
     model: str | Model | None = None
@@ -57,12 +56,22 @@ _DEFAULT = RunConfig()
 
 
 @dataclass
+class RunErrorData:
+    """What a run had done when an error handler was asked: its ``input``, its items with that (``history``), in wire
+    form, and the agent whose turn it was."""
+
+    input: list[Item]
+    history: list[Item]
+    last_agent: Any
+
+
+@dataclass
 class RunErrorHandlerInput:
-    """What an error handler is given: the error, the context, and the run's items so far."""
+    """What an error handler is given: the error, the context, and what the run had done."""
 
     error: Exception
     context: RunContextWrapper[Any]
-    run_data: dict[str, Any]
+    run_data: RunErrorData
 
 
 @dataclass
@@ -77,19 +86,26 @@ ErrorHandlers = Mapping[str, Callable[[RunErrorHandlerInput], Any]]
 HANDLED = ("max_turns", "model_refusal", "over_budget")
 
 
+class HasUsage(Protocol):
+    """What knows what a run has used: a node's context, or the run."""
+
+    @property
+    def usage(self) -> dict[str, Any]: ...
+
+
 @dataclass(eq=False)
 class Options:
     """One process's share of an agent's run.
 
-    ``context``: the app's object. ``values``: the Python values that tools gave in this process, by call id. ``raw``:
-    the provider's own
-    objects by the ``id`` of the dict that stands for them. ``results``: guardrail results of this process.
+    ``context``: the app's object. ``values``: the Python values that tools gave in this process, by the visit of
+    ``run_tools`` and the call id. ``raw``: the provider's own objects, by the visit of ``call_model`` and their place
+    in the reply. ``results``: guardrail results of this process. ``history``: what the session held before the run.
     """
 
     context: Any = None
     config: RunConfig = field(default_factory=RunConfig)
     error_handlers: ErrorHandlers | None = None
-    values: dict[str, Any] = field(default_factory=dict)
+    values: dict[tuple[int, str], Any] = field(default_factory=dict)
     raw: dict[tuple[int, int], Any] = field(default_factory=dict)
     results: list[Any] = field(default_factory=list)
     history: list[Item] | None = None
@@ -102,12 +118,12 @@ class Options:
                 f"error_handlers has no {', '.join(sorted(map(repr, unknown)))}; it knows {', '.join(HANDLED)}"
             )
 
-    def wrapper(self, ctx: Context) -> RunContextWrapper[Any]:
+    def wrapper(self, run: HasUsage) -> RunContextWrapper[Any]:
         """What guardrails, tools and instructions are handed; its usage is the run's as of now."""
         wrapper = self._wrapper
         if wrapper is None:
             wrapper = self._wrapper = RunContextWrapper(self.context)
-        counts = ctx.usage
+        counts = run.usage
         usage = wrapper.usage
         if usage.requests != counts.get("requests", 0) or usage.total_tokens != counts.get("total_tokens", 0):
             fresh = Usage.from_counts(counts)

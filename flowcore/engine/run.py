@@ -6,7 +6,7 @@ import asyncio
 import uuid
 import weakref
 from collections import deque
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Generator, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -297,9 +297,9 @@ class Run:
         await send(self.store, self.id, "cancel")
         await self._obey()
 
-    async def stop(self) -> None:
-        """Let the node that runs now finish, then rest."""
-        await send(self.store, self.id, "stop")
+    async def stop(self, *, before: Sequence[str] = ()) -> None:
+        """Let the node that runs now finish, then rest; with ``before`` only where one of these nodes comes next."""
+        await send(self.store, self.id, "stop", value=list(before) or None)
         await self._obey()
 
     async def _obey(self) -> None:

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
-from typing import Any, Literal, TypeVar, overload
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator, Mapping
+from typing import Any, Literal, TypedDict, TypeVar, Unpack, overload
 
 from flowcore.agents.agent import AgentSpec
 from flowcore.agents.as_tool import AgentTool
@@ -13,18 +13,48 @@ from flowcore.agents.options import Options, RunConfig
 from flowcore.agents.tools import FunctionTool
 from flowcore.engine.fanout import subgraph
 from flowcore.engine.run import Run, start
+from flowcore.errors import UserError
 from flowcore.faces.output import RunContentEvent, RunOutput, RunOutputEvent, events_of_run, output_of
 from flowcore.faces.sync import iterate_sync, run_sync
 from flowcore.graph.graph import Graph
 from flowcore.graph.node import Node
+from flowcore.graph.state import listed
+from flowcore.machine.plan import BUDGETS
 from flowcore.stores.base import Store
+from flowcore.stores.memory import MemoryStore
 
 TContext = TypeVar("TContext")
+
+
+class RunArguments(TypedDict, total=False):
+    """What ``Agent.run`` and ``Agent.arun`` take by keyword.
+
+    ``session_id``: the conversation that the run joins, in ``store``, or without one in the agent's memory.
+    ``user_id``, ``metadata``: kept with the run. ``run_id``: made up if absent. ``dependencies``: the app's object for
+    tools and instructions. ``retries``: how often a failed run goes on by itself. ``max_turns``: None is no limit.
+    ``run_config``: a ``RunConfig`` or a dict of its fields. ``raise_on_error``: raise what ended the run, instead of an
+    output of status "ERROR".
+    """
+
+    session_id: str | None
+    user_id: str | None
+    run_id: str | None
+    metadata: dict[str, Any] | None
+    dependencies: Any
+    retries: int
+    max_turns: int | None
+    run_config: RunConfig | Mapping[str, Any] | None
+    store: Store | None
+    raise_on_error: bool
 
 
 class Agent(AgentSpec[TContext]):
     """An agent: see ``AgentSpec`` for its fields. ``graph`` is its loop, ``run`` and ``arun`` run it; ``Runner`` does
     too."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._memory: MemoryStore | None = None
 
     @property
     def graph(self) -> Graph:
@@ -40,7 +70,8 @@ class Agent(AgentSpec[TContext]):
         limits: dict[str, Any] | None = None,
         **policies: Any,
     ) -> Node:
-        """This agent as a node of a graph: it's asked what stands in the field ``input``, its output goes into ``into``.
+        """This agent as a node of a graph: it's asked what stands in the field ``input``, its output goes into
+        ``into``.
 
         An agent that stands in an edge table by itself is one, with these fields.
         """
@@ -59,7 +90,7 @@ class Agent(AgentSpec[TContext]):
         """This agent as a tool of another: its run is a child of the caller's, with a journal of its own.
 
         What it waits for, its caller waits for. ``custom_output_extractor(output)``: makes the tool's output of the
-        child's (JSON).
+        child's (JSON); sync or async.
         ``max_turns``: of the child (default 10).
         """
         return AgentTool.of(
@@ -68,49 +99,55 @@ class Agent(AgentSpec[TContext]):
 
     @overload
     def run(
-        self, input: Any, *, stream: Literal[False] = False, stream_events: bool = False, **more: Any
+        self, input: Any, *, stream: Literal[False] = False, stream_events: bool = False, **more: Unpack[RunArguments]
     ) -> RunOutput: ...
     @overload
     def run(
-        self, input: Any, *, stream: Literal[True], stream_events: bool = False, **more: Any
+        self, input: Any, *, stream: Literal[True], stream_events: bool = False, **more: Unpack[RunArguments]
     ) -> Iterator[RunOutputEvent]: ...
-    def run(self, input: Any, *, stream: bool = False, stream_events: bool = False, **more: Any) -> Any:
+    def run(
+        self, input: Any, *, stream: bool = False, stream_events: bool = False, **more: Unpack[RunArguments]
+    ) -> Any:
         """Run the agent and return its ``RunOutput``; with ``stream`` an iterator of events.
 
         The same parameters as ``arun``. An error doesn't raise: it's the output's status "ERROR", unless
         ``raise_on_error``. Raises
         UserError inside a running event loop: use ``arun`` there.
         """
-        going = self.arun(input, stream=stream, stream_events=stream_events, **more)
+        going = self._going(input, stream, stream_events, more)
         if stream:
             return iterate_sync(aiter(going), "agent.run()", "agent.arun()")
-        return run_sync(going._output(), "agent.run()", "await agent.arun()")
+        return run_sync(going.output(), "agent.run()", "await agent.arun()")
 
+    @overload
     def arun(
-        self,
-        input: Any,
-        *,
-        stream: bool = False,
-        stream_events: bool = False,
-        session_id: str | None = None,
-        user_id: str | None = None,
-        run_id: str | None = None,
-        metadata: dict[str, Any] | None = None,
-        dependencies: Any = None,
-        retries: int = 0,
-        max_turns: int | None = None,
-        run_config: RunConfig | None = None,
-        store: Store | None = None,
-        raise_on_error: bool = False,
-    ) -> Going:
-        """Run the agent: await what this returns for the ``RunOutput``, or iterate it for events.
+        self, input: Any, *, stream: Literal[False] = False, stream_events: bool = False, **more: Unpack[RunArguments]
+    ) -> Coroutine[Any, Any, RunOutput]: ...
+    @overload
+    def arun(
+        self, input: Any, *, stream: Literal[True], stream_events: bool = False, **more: Unpack[RunArguments]
+    ) -> Going: ...
+    def arun(
+        self, input: Any, *, stream: bool = False, stream_events: bool = False, **more: Unpack[RunArguments]
+    ) -> Any:
+        """Run the agent: ``await`` gives its ``RunOutput``. With ``stream`` it's an async iterator of events, and
+        ``await`` gives the iterator itself.
 
-        ``stream``: ``await`` gives the iterator of events itself. ``stream_events``: not only content, but what the
-        run does. ``session_id``:
-        the conversation that the run joins, in ``store``. ``dependencies``: the app's object for tools and
-        instructions. ``retries``: how
-        often a failed run goes on by itself. ``max_turns``: None is no limit.
+        ``stream_events``: not only content and tools, but what the run does. The other arguments: see
+        ``RunArguments``.
         """
+        going = self._going(input, stream, stream_events, more)
+        return going if stream else going.output()
+
+    def _going(self, input: Any, stream: bool, stream_events: bool, more: RunArguments) -> Going:
+        unknown = sorted(set(more) - set(RunArguments.__annotations__))
+        if unknown:
+            raise TypeError(
+                f"agent.run() has no argument {listed(unknown)}; it takes 'input', 'stream', 'stream_events', "
+                + listed(RunArguments.__annotations__)
+            )
+        session_id, user_id, metadata = more.get("session_id"), more.get("user_id"), more.get("metadata")
+        store, retries = more.get("store"), more.get("retries", 0)
         meta: dict[str, Any] = {"face": "agent", "stream_events": stream_events}
         if session_id is not None:
             meta["session"] = session_id
@@ -118,23 +155,37 @@ class Agent(AgentSpec[TContext]):
             meta["user"] = user_id
         if metadata:
             meta["metadata"] = metadata
-        options = Options(dependencies, RunConfig.of(run_config))
+        options = Options(more.get("dependencies"), RunConfig.of(more.get("run_config")))
+        limits = {
+            "max_turns": more.get("max_turns"),
+            "retries": retries,
+            "delay_between_retries": 1.0 if retries else None,
+        }
 
         async def admit() -> Run:
             return await start(
                 self,
                 input,
-                store=store,
-                run_id=run_id,
+                store=self.store_for(store, session_id),
+                run_id=more.get("run_id"),
                 context=options,
-                limits={"max_turns": max_turns, "retries": retries, "delay_between_retries": 1.0 if retries else None},
+                limits=limits,
                 meta=meta,
                 stream=stream,
             )
 
-        return Going(self, admit, input, options, stream, stream_events, raise_on_error)
+        return Going(self, admit, input, options, stream_events, more.get("raise_on_error", False))
 
-    def print_response(self, input: Any, *, stream: bool = False, **more: Any) -> None:
+    def store_for(self, store: Store | None, session: str | None) -> Store | None:
+        """Where a run is kept: the given store; without one, a run that joins a session is kept in this agent's memory,
+        so that the next run of it knows the session."""
+        if store is None and session is not None:
+            if self._memory is None:
+                self._memory = MemoryStore()
+            return self._memory
+        return store
+
+    def print_response(self, input: Any, *, stream: bool = False, **more: Unpack[RunArguments]) -> None:
         """Run the agent and print what it says; for trying things out."""
         if stream:
             for event in self.run(input, stream=True, **more):
@@ -144,7 +195,7 @@ class Agent(AgentSpec[TContext]):
         else:
             print(self.run(input, **more).content)
 
-    async def aprint_response(self, input: Any, *, stream: bool = False, **more: Any) -> None:
+    async def aprint_response(self, input: Any, *, stream: bool = False, **more: Unpack[RunArguments]) -> None:
         """``print_response`` for async code."""
         if stream:
             async for event in self.arun(input, stream=True, **more):
@@ -156,15 +207,14 @@ class Agent(AgentSpec[TContext]):
 
 
 class Going:
-    """A run of an agent that is about to go: await it for its output, or iterate it for its events."""
+    """A streamed run of an agent that is about to go: iterate it for its events. ``await`` gives the iterator too."""
 
     def __init__(
         self,
         agent: Agent[Any],
-        admit: Any,
+        admit: Callable[[], Awaitable[Run]],
         input: Any,
         options: Options,
-        stream: bool,
         stream_events: bool,
         raise_on_error: bool,
     ) -> None:
@@ -172,22 +222,29 @@ class Going:
         self._admit = admit
         self._input = input
         self._options = options
-        self._stream = stream
         self._all = stream_events
         self._raise = raise_on_error
 
-    def __await__(self) -> Generator[Any, None, Any]:
-        return (self._self() if self._stream else self._output()).__await__()
+    def __await__(self) -> Generator[Any, None, AsyncIterator[RunOutputEvent]]:
+        return self._iterator().__await__()
 
-    async def _self(self) -> AsyncIterator[RunOutputEvent]:
+    async def _iterator(self) -> AsyncIterator[RunOutputEvent]:
         return aiter(self)
 
-    async def _output(self) -> RunOutput:
+    async def output(self) -> RunOutput:
+        """Run to the end, without a stream."""
         run = await self._admit()
-        await run.drive()
         return await output_of(run, self._agent, self._input, self._options, self._raise)
 
     async def __aiter__(self) -> AsyncIterator[RunOutputEvent]:
         run = await self._admit()
         async for event in events_of_run(run, self._agent, self._input, self._options, self._all, self._raise):
             yield event
+
+
+def check_limits(limits: Mapping[str, Any] | None) -> None:
+    """Raises UserError for a limit that no agent's run has."""
+    known = {"max_turns", "max_seconds", *BUDGETS}
+    unknown = sorted(set(limits or ()) - known)
+    if unknown:
+        raise UserError(f"no limit is called {listed(unknown)}; there are {listed(sorted(known))}")

@@ -187,7 +187,6 @@ class Reader:
         self.agents = agents
         self.agent = agents[first]
         self.options = options
-        self._handoffs: dict[str, str] = {}
 
     def items_of(self, fact: Transition, new: Sequence[Item]) -> list[RunItem]:
         """The items that a transition brought."""
@@ -202,16 +201,17 @@ class Reader:
         kind = item.get("type", "message")
         if kind == "function_call_output":
             call_id = item["call_id"]
-            if call_id in self._handoffs and fact.node == "handoff":
+            if position == 0 and fact.node == "handoff":  # the others are told that they're ignored
                 target = self.agents.get(str(fact.update.get("agent")))
                 return HandoffOutputItem(agent, item, source_agent=agent, target_agent=target)
-            return ToolCallOutputItem(agent, item, output=self.options.values.get(call_id, item["output"]))
+            return ToolCallOutputItem(
+                agent, item, output=self.options.values.get((fact.visit, call_id), item["output"])
+            )
         if kind == "message" and item.get("role") == "user":
             return InputItem(agent, item)
         cls: type[RunItem] = _CLASSES.get(kind, UnknownItem)
         if kind == "function_call" and any(one.tool_name == item["name"] for one in agent.resolved_handoffs):
             cls = HandoffCallItem
-            self._handoffs[item["call_id"]] = item["name"]
         return cls(agent, item, self.options.raw.get((fact.visit, position)))
 
 

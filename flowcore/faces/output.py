@@ -13,7 +13,7 @@ from flowcore.agents.loop.run_tools import APPROVAL
 from flowcore.agents.options import Options
 from flowcore.engine.events import Emitted
 from flowcore.engine.run import Run
-from flowcore.errors import FlowcoreError, RunFailed
+from flowcore.errors import FlowcoreError
 from flowcore.faces.items import ToolCallItem, ToolCallOutputItem
 from flowcore.faces.results import RunResult
 from flowcore.faces.stream import RunItemStreamEvent, Translator
@@ -48,7 +48,8 @@ class RunEvent(StrEnum):
 
 @dataclass(slots=True)
 class RunMetrics:
-    """What a run used: tokens, requests, seconds from its start to its last fact."""
+    """What a run used: tokens, requests, seconds from its start to its last fact and, streamed, to the first piece of
+    the answer."""
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -72,7 +73,8 @@ class ToolExecution:
 
 @dataclass(slots=True)
 class RunOutput:
-    """What a run gave. ``content``: the output, of the output type if there is one; the error's text after an error."""
+    """What a run gave. ``content``: the output, of the output type if there is one; the error's text after an
+    ``error``."""
 
     run_id: str
     agent_id: str | None
@@ -90,6 +92,7 @@ class RunOutput:
     metadata: dict[str, Any] | None
     created_at: int
     requirements: list[OpenRequest]
+    error: Exception | None = field(repr=False)
     run: Run = field(repr=False)
 
     @property
@@ -196,24 +199,25 @@ _STATUS = {
 }
 
 
-async def output_of(run: Run, agent: AgentSpec[Any], input: Any, options: Options, raise_on_error: bool) -> RunOutput:
+async def output_of(
+    run: Run, agent: AgentSpec[Any], input: Any, options: Options, raise_on_error: bool, first: float | None = None
+) -> RunOutput:
     """A run's output as of now. A tripped guardrail is an error too. Raises what ended the run only if
-    ``raise_on_error``."""
+    ``raise_on_error``. ``first``: when the first piece of the answer came."""
     result = RunResult(run, input, options, None)
-    status = _STATUS[run.standing]
+    error: Exception | None = None
     content: Any = None
     try:
         await result.settle()
         content = result.final_output
-    except FlowcoreError as error:
+    except Exception as raised:
         if raise_on_error:
             raise
-        content = error.message if not isinstance(error, RunFailed) else str(error)
-        status = RunStatus.cancelled if status is RunStatus.cancelled else RunStatus.error
-    except Exception as error:
-        if raise_on_error:
-            raise
-        content, status = str(error), RunStatus.error
+        error = raised
+        content = raised.message if isinstance(raised, FlowcoreError) else str(raised)
+    status = _STATUS[run.standing]
+    if error is not None and status is not RunStatus.cancelled:
+        status = RunStatus.error
     usage = run.usage
     facts = run.facts
     meta = run.meta
@@ -234,6 +238,7 @@ async def output_of(run: Run, agent: AgentSpec[Any], input: Any, options: Option
             int(usage.get("total_tokens", 0)),
             int(usage.get("requests", 0)),
             facts[-1].at - facts[0].started,
+            None if first is None else first - facts[0].started,
         ),
         tools=_tools(result),
         status=status,
@@ -241,6 +246,7 @@ async def output_of(run: Run, agent: AgentSpec[Any], input: Any, options: Option
         metadata=meta.get("metadata"),
         created_at=int(facts[0].at),
         requirements=list(result._requests),
+        error=error,
         run=run,
     )
 
@@ -277,12 +283,14 @@ async def events_of_run(
         yield RunStartedEvent(*base, RunEvent.run_started, model)
     translator = Translator(run, options)
     calls: dict[Any, ToolExecution] = {}
+    first: float | None = None
     async for event in run:
         if event.run != run.id:
             continue
         if isinstance(event, Emitted):
             text = _delta(event.data)
             if text:
+                first = first or run._tree.clock.time()
                 yield RunContentEvent(*base, RunEvent.run_content, text)
         elif isinstance(event.fact, Transition):
             for one in translator.events_of(event):
@@ -296,10 +304,10 @@ async def events_of_run(
                     if done is not None:
                         done.result = one.item.item["output"]
                         yield ToolCallCompletedEvent(*base, RunEvent.tool_call_completed, done, done.result)
-    output = await output_of(run, agent, input, options, raise_on_error)
+    output = await output_of(run, agent, input, options, raise_on_error, first)
     if output.status is RunStatus.error:
-        record = run._live.snapshot.error
-        yield RunErrorEvent(*base, RunEvent.run_error, str(output.content), record["kind"] if record else "")
+        kind = getattr(output.error, "kind", "") or type(output.error).__name__  # RunFailed tells of another one
+        yield RunErrorEvent(*base, RunEvent.run_error, str(output.content), kind)
     elif output.status is RunStatus.cancelled:
         yield RunCancelledEvent(*base, RunEvent.run_cancelled, str(output.content))
     elif output.status is RunStatus.paused:

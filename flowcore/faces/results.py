@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from flowcore.agents.agent import AgentSpec as Agent
+from flowcore.agents.as_tool import AgentTool
 from flowcore.agents.context import RunContextWrapper
 from flowcore.agents.guardrails import GuardrailFunctionOutput, InputGuardrailResult, OutputGuardrailResult
 from flowcore.agents.loop.run_tools import APPROVAL
-from flowcore.agents.loop.state import AgentState, Crew, final_output
+from flowcore.agents.loop.state import AgentState, Crew, typed_output
 from flowcore.agents.options import Options
 from flowcore.engine.run import Run
 from flowcore.errors import (
@@ -24,19 +24,24 @@ from flowcore.errors import (
 )
 from flowcore.faces.items import RunItem, ToolApprovalItem, responses, run_items
 from flowcore.faces.stream import StreamEvent
+from flowcore.graph.values import copy_json
 from flowcore.models.base import Item, ModelResponse
-from flowcore.models.usage import Usage
 from flowcore.stores.base import OpenRequest
 
 if TYPE_CHECKING:
     import networkx
 
 T = TypeVar("T")
+TURN = "call_model"
+"""The node with which a turn begins."""
 
 
 @dataclass(eq=False)
 class RunErrorDetails:
-    """What a run had done when an exception ended it."""
+    """What a run had done when an exception ended it.
+
+    ``result`` is the run's: ``await error.run_data.result.resume(limits={"max_turns": 20})`` goes on with it.
+    """
 
     input: Any
     new_items: list[RunItem]
@@ -45,6 +50,7 @@ class RunErrorDetails:
     context_wrapper: RunContextWrapper[Any]
     input_guardrail_results: list[InputGuardrailResult]
     output_guardrail_results: list[OutputGuardrailResult]
+    result: RunResultBase = field(repr=False)
 
     def __str__(self) -> str:
         agent = self.last_agent.name
@@ -62,9 +68,20 @@ class RunResultBase:
 
     @property
     def run(self) -> Run:
-        """The machine's run: its id, facts, state; ``await result.run.answer(...)`` and ``await result.run`` go on
-        with it."""
+        """The machine's run: its id, facts, state, and ``answer``, ``cancel``, ``stop``."""
         raise NotImplementedError
+
+    async def resume(self, *, limits: dict[str, Any] | None = None) -> RunResult:
+        """Go on with the run, and return what came of it.
+
+        A waiting run takes in what was answered meanwhile (``await result.run.answer(item.call_id, True)``); one that
+        failed, was cancelled or stopped gets another try at its place. ``limits`` replace those of the same name.
+        Raises NotPaused when it's done, and what ``Runner.run`` raises.
+        """
+        run = self.run
+        await run.resume(limits=limits)
+        most = run._live.snapshot.limits.get("max_turns")
+        return await RunResult(run, self.input, self._options, most).settle()
 
     @property
     def _state(self) -> AgentState:
@@ -104,14 +121,7 @@ class RunResultBase:
         run = self.run
         if run.standing != "done" or self._state.tripped is not None:
             return None
-        state = self._state
-        value = final_output(
-            {name: getattr(state, name) for name in ("items", "tripped", "final", "output", "reply_at")}
-        )
-        schema = self.last_agent.output_schema
-        if schema.is_plain_text():
-            return value
-        return schema.validate_json(value) if state.final == "message" else _restored(schema, value)
+        return typed_output(self._state, self.last_agent)
 
     def final_output_as(self, cls: type[T], raise_if_incorrect_type: bool = False) -> T:
         """The output, said to be a ``cls``. Raises TypeError if asked to and it isn't."""
@@ -130,21 +140,20 @@ class RunResultBase:
         """The provider's id of the last reply."""
         return self._state.response_id
 
-    @cached_property
+    @property
     def context_wrapper(self) -> RunContextWrapper[Any]:
-        """The app's object, and what the run used."""
-        return RunContextWrapper(self._options.context, Usage.from_counts(self.run.usage))
+        """The app's object, and what the run used as of now: the very wrapper that tools are handed."""
+        return self._options.wrapper(self.run)
 
     @property
     def interruptions(self) -> list[ToolApprovalItem]:
         """The calls that wait for a person, those of nested agents among them."""
-        agents = self._crew.agents
         found = []
         for request in self._requests:
             if request.kind == APPROVAL:
                 item = {"type": "function_call", "name": request.data["tool"], "call_id": request.data["call_id"],
                         "arguments": request.data["arguments"]}  # fmt: skip
-                agent = agents.get(request.data["agent"], self.last_agent)
+                agent = _agent_called(request.data["agent"], self._crew.agents) or self.last_agent
                 found.append(ToolApprovalItem(agent, item, request=request))
         return found
 
@@ -163,13 +172,13 @@ class RunResultBase:
         ]
 
     def to_input_list(self) -> list[Item]:
-        """The input and what the run brought, as input for a next run."""
-        return list(self._state.items)
+        """The input and what the run brought, as input for a next run. Copies: change them as you like."""
+        return [copy_json(item) for item in self._state.items]
 
     def _details(self) -> RunErrorDetails:
         return RunErrorDetails(
             self.input, self.new_items, self.raw_responses, self.last_agent, self.context_wrapper,
-            self.input_guardrail_results, self.output_guardrail_results,
+            self.input_guardrail_results, self.output_guardrail_results, self,
         )  # fmt: skip
 
     def _raise(self) -> None:
@@ -202,7 +211,15 @@ class RunResultBase:
 
 
 class RunResult(RunResultBase):
-    """What ``Runner.run`` gives."""
+    """What ``Runner.run`` gives: the output, or what the run waits for (``interruptions``).
+
+    ::
+
+        result = await Runner.run(agent, "delete the old rows")
+        for item in result.interruptions:
+            await result.run.answer(item.call_id, True)
+        result = await result.resume()
+    """
 
     def __init__(self, run: Run, input: Any, options: Options, max_turns: int | None) -> None:
         super().__init__(input, options, max_turns)
@@ -216,7 +233,6 @@ class RunResult(RunResultBase):
         """Move the run until it rests; the result. Raises what ended it badly."""
         await self._run.drive()
         self._requests = await self._run.requests() if self._run.standing == "waiting" else []
-        self.__dict__.pop("context_wrapper", None)
         self._raise()
         return self
 
@@ -266,8 +282,8 @@ class RunResultStreaming(RunResultBase):
             raise self.run_loop_exception
 
     def cancel(self, mode: Literal["immediate", "after_turn"] = "immediate") -> None:
-        """Cancel what runs now, or let the node that runs finish and rest. The run keeps its place and can be
-        resumed."""
+        """Cancel what runs now, or let the turn that runs finish: the model's call, its tools, the session. The run
+        keeps its place; ``await result.resume()`` goes on with it. The stream ends without an error."""
         if mode not in ("immediate", "after_turn"):
             raise ValueError(f"cancel(mode={mode!r}): it is 'immediate' or 'after_turn'")
         task, run = self.run_loop_task, self._started
@@ -275,14 +291,23 @@ class RunResultStreaming(RunResultBase):
             if task is not None:
                 task.cancel()
             return
-        self._stopping = asyncio.ensure_future(run.cancel() if mode == "immediate" else run.stop())
+        self._stopping = asyncio.ensure_future(run.cancel() if mode == "immediate" else run.stop(before=[TURN]))
 
 
-def _restored(schema: Any, value: Any) -> Any:
-    try:
-        return schema.from_jsonable(value)
-    except AgentsException:
-        return value  # a tool's output that ended the run need not be of the output type
+def _agent_called(name: str, agents: Mapping[str, Agent[Any]]) -> Agent[Any] | None:
+    """The agent of this name among some agents and those that they have as tools, however deep."""
+    seen: set[int] = set()
+    level = list(agents.values())
+    while level:
+        below: list[Agent[Any]] = []
+        for agent in level:
+            if agent.name == name:
+                return agent
+            seen.add(id(agent))
+            below += [tool.agent for tool in agent.tools if isinstance(tool, AgentTool)]
+            below += [one.agent for one in agent.resolved_handoffs if one.agent is not None]
+        level = [agent for agent in below if id(agent) not in seen]
+    return None
 
 
 def _verdicts(state: AgentState, crew: Crew, options: Options) -> list[Any]:

@@ -10,7 +10,7 @@ from typing import Any
 from flowcore.agents.options import ErrorHandlers, Options, RunConfig
 from flowcore.engine.run import Run, start
 from flowcore.errors import UserError
-from flowcore.faces.agent import Agent
+from flowcore.faces.agent import Agent, check_limits
 from flowcore.faces.results import RunResult, RunResultStreaming
 from flowcore.faces.stream import AgentUpdatedStreamEvent, Translator
 from flowcore.faces.sync import run_sync
@@ -29,9 +29,9 @@ class Runner:
     stored); ``max_turns``, None for no limit; ``run_config``, a ``RunConfig`` or a dict of its fields;
     ``error_handlers``,
     by "max_turns", "model_refusal", "over_budget"; ``session``, a session's id in the run's store; ``store``, where
-    the run
-    is kept (without one it dies with its result); ``run_id``; ``limits``, further limits by name, e.g.
-    ``{"max_tokens": 50_000}``.
+    the run is kept: without one it dies with its result, or, where it has a session, lives as long as the agent;
+    ``run_id``; ``limits``, further limits by name, e.g. ``{"max_tokens": 50_000}``: "max_input_tokens",
+    "max_output_tokens", "max_cost", "max_requests" and "max_seconds" are the others.
     """
 
     @classmethod
@@ -124,10 +124,11 @@ async def _admit(
     meta: dict[str, Any] = {"face": "runner", "workflow": options.config.workflow_name}
     if session is not None:
         meta["session"] = session
+    check_limits(limits)
     return await start(
         agent,
         input,
-        store=store,
+        store=agent.store_for(store, session),
         run_id=run_id,
         context=options,
         limits={"max_turns": max_turns, **(limits or {})},

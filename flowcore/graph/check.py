@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
-from flowcore.errors import UpdateError
-from flowcore.graph.node import ENGINE_LABELS, LIMIT, RETRY, TIMEOUT
+from flowcore.errors import GraphError, UpdateError
+from flowcore.graph.literals import Answer, read
+from flowcore.graph.node import ENGINE_LABELS, LIMIT, OVER_BUDGET, RETRY, TIMEOUT
 from flowcore.graph.outcomes import END, START
+from flowcore.graph.paths import closure, cyclic, shortest
 
 if TYPE_CHECKING:
     from flowcore.graph.graph import Graph
 
 
 class Finding(NamedTuple):
-    """``level``: "error" (refuses to build) or "warning". ``source``: ``file:line`` of the node."""
+    """``level``: "error" (refuses to build) or "warning". ``source``: ``file:line`` of the node, or of its answer."""
 
     level: str
     code: str
@@ -28,7 +31,11 @@ def check(graph: Graph) -> list[Finding]:
     broken = [*_start(graph), *_targets(graph)]
     if broken:
         return broken  # reachability over a table with holes would only add noise
-    return [*_reach(graph), *_labels(graph), *_policies(graph), *_fields(graph), *_conditions(graph), *_cycles(graph)]
+    found = [
+        *_reach(graph), *_labels(graph), *_policies(graph), *_errors(graph), *_fields(graph), *_conditions(graph),
+        *_cycles(graph), *_literals(graph),
+    ]  # fmt: skip
+    return sorted(found, key=lambda one: one.level != "error")
 
 
 def _finding(graph: Graph, code: str, node: str, message: str) -> Finding:
@@ -60,7 +67,7 @@ def _targets(graph: Graph) -> Iterable[Finding]:
 
 def _reach(graph: Graph) -> Iterable[Finding]:
     forward = {name: [edge.target for edge in edges.values()] for name, edges in graph.out.items()}
-    reached = _closure(START, forward)
+    reached = closure(START, forward)
     for name in graph.nodes:
         if name not in reached:
             yield _finding(
@@ -70,20 +77,10 @@ def _reach(graph: Graph) -> Iterable[Finding]:
     backward: dict[str, list[str]] = {}
     for edge in graph.edges:
         backward.setdefault(edge.target, []).append(edge.source)
-    ends = _closure(END, backward)
+    ends = closure(END, backward)
     for name in graph.nodes:
         if name not in ends:
             yield _finding(graph, "no-end", name, f"END can't be reached from node '{name}'; add an edge that leads on")
-
-
-def _closure(start: str, onward: dict[str, list[str]]) -> set[str]:
-    seen, todo = {start}, [start]
-    while todo:
-        for name in onward.get(todo.pop(), ()):
-            if name not in seen:
-                seen.add(name)
-                todo.append(name)
-    return seen
 
 
 def _labels(graph: Graph) -> Iterable[Finding]:
@@ -91,7 +88,7 @@ def _labels(graph: Graph) -> Iterable[Finding]:
         if node.labels is None:
             continue
         edges = graph.out[name]
-        own = {on for on, edge in edges.items() if edge.error is None and on not in ENGINE_LABELS}
+        own = {on for on, edge in edges.items() if edge.error is None and edge.when is None and on not in ENGINE_LABELS}
         for label in sorted(node.labels - own - ({TIMEOUT} & set(edges))):
             yield _finding(
                 graph, "label-without-edge", name,
@@ -175,37 +172,103 @@ def _conditions(graph: Graph) -> Iterable[Finding]:
 
 
 def _cycles(graph: Graph) -> Iterable[Finding]:
-    """A cycle that avoids every node with a limit and every wait has nothing that ends it."""
-    bounded = {name for name, node in graph.nodes.items() if node.limit is not None or node.waits}
-    onward = {
-        name: [e.target for e in edges.values() if e.on != RETRY and e.target != END and e.target not in bounded]
-        for name, edges in graph.out.items()
-        if name not in bounded and name != START
+    """A cycle that opens no new visit of a node with a limit, a wait or a budget's edge has nothing that ends it.
+
+    An edge that ``continues`` a visit counts none, so it bounds nothing; retries end by their policy.
+    """
+    bounding = {
+        name
+        for name, node in graph.nodes.items()
+        if node.limit is not None or node.waits or OVER_BUDGET in graph.out[name]
     }
-    done: set[str] = set()
-    for root in onward:
-        trail: list[str] = []
-        on_trail: set[str] = set()
-        stack: list[tuple[str, int]] = [(root, 0)] if root not in done else []
-        while stack:
-            name, position = stack.pop()
-            if position == 0:
-                trail.append(name)
-                on_trail.add(name)
-            targets = onward.get(name, [])
-            if position == len(targets):
-                trail.pop()
-                on_trail.discard(name)
-                done.add(name)
-                continue
-            stack.append((name, position + 1))
-            target = targets[position]
-            if target in on_trail:
-                loop = [*trail[trail.index(target) :], target]
-                yield _finding(
-                    graph, "unbounded-cycle", target,
-                    f"nothing bounds the cycle {' -> '.join(loop)}; give one of its nodes @node(limit=n), or a wait",
-                )  # fmt: skip
-                return
-            if target not in done:
-                stack.append((target, 0))
+    free = {
+        name: [e for e in edges.values() if e.on != RETRY and (e.continues or e.target not in bounding)]
+        for name, edges in graph.out.items()
+        if name != START
+    }
+    for group in cyclic({name: [edge.target for edge in edges] for name, edges in free.items()}):
+        first, names = group[0], set(group)
+        inside = {name: [(e.target, e) for e in free[name] if e.target in names] for name in group}
+        loop = shortest([first], first, inside.__getitem__) or []
+        went_on = next((f"; '{e.on}' continues a visit, which counts none" for e in loop if e.continues), "")
+        yield _finding(
+            graph, "unbounded-cycle", first,
+            f"nothing bounds the cycle {' -> '.join([first, *(edge.target for edge in loop)])}; give one of its nodes"
+            f" @node(limit=n), or a wait{went_on}",
+        )  # fmt: skip
+
+
+def _errors(graph: Graph) -> Iterable[Finding]:
+    """Edges by exception class that no exception takes."""
+    for edge in graph.edges:
+        if edge.error is None:
+            continue
+        if issubclass(edge.error, GraphError):
+            why = "an error of the graph itself fails the run at its place"
+        elif not issubclass(edge.error, Exception) and not issubclass(Exception, edge.error):
+            why = "only exceptions derived from Exception take an edge"
+        else:
+            continue
+        yield _finding(
+            graph, "edge-never-taken", edge.source,
+            f"node '{edge.source}' has an edge '{edge.on}' that is never taken: {why}; remove it",
+        )  # fmt: skip
+
+
+def _literals(graph: Graph) -> Iterable[Finding]:
+    """What the nodes' sources say that they answer, held against the table and the state."""
+    for name, node in graph.nodes.items():
+        reading = read(node.fn)
+        edges = graph.out[name]
+        own = [on for on, edge in edges.items() if edge.error is None and on not in ENGINE_LABELS]
+        by_data = name in graph.conditional
+        if by_data:
+            own = [""]  # one way out, which no label names
+        may = set(own) | ({TIMEOUT} & set(edges))
+        for answer in reading.answers:
+            for code, message in _wrong(graph, name, answer, own, may):
+                where = f"{reading.file}:{answer.line}"
+                level = "error" if answer.certain else "warning"
+                yield Finding(level, code, name, f"{message} [{where}]", where)
+        if reading.complete and node.labels is None and not by_data:
+            taken = {label for one in reading.answers for label in (one.on, one.late)}
+            taken |= set(own) if len(own) == 1 else set()
+            for label in own:
+                if label not in taken:
+                    yield Finding(
+                        "warning", "edge-never-taken", name,
+                        f"node '{name}' has an edge '{label}' that none of its answers takes [{node.source}]",
+                        node.source,
+                    )  # fmt: skip
+
+
+def _wrong(graph: Graph, name: str, answer: Answer, own: list[str], may: set[str]) -> Iterable[tuple[str, str]]:
+    """``(code, message)`` of each thing that's wrong with one answer."""
+    edges = ", ".join(repr(on) for on in graph.out[name])
+    if answer.form in ("update", "nothing") and len(own) != 1 and answer.certain:
+        yield (
+            "no-label",
+            f"node '{name}' answers without a label, but its edges are {edges}; return Goto(label, ...)",
+        )
+    for label in (answer.on, answer.late):
+        if label is not None and label not in may:
+            written = "" if answer.form == "label" else f"{answer.form} "
+            yield (
+                "unknown-label",
+                f"node '{name}' returns {written}'{label}', but its edges are {edges}; add an edge or fix the label",
+            )
+    fields = graph.schema.fields
+    for field in (*answer.update, *filter(None, [answer.into])):
+        if field not in fields:
+            yield (
+                "unknown-field",
+                f"node '{name}' updates '{field}', but state '{graph.schema.name}' has no such field; its fields are"
+                f" {', '.join(map(repr, fields)) or 'none'}",
+            )
+        elif field in answer.update:
+            try:
+                fields[field].codec.admit(ast.literal_eval(answer.update[field]))
+            except UpdateError as error:
+                yield "wrong-value", f"node '{name}' updates '{field}' with a value that it can't hold: {error}"
+            except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+                pass  # not a literal: it's looked at when it's returned

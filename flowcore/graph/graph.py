@@ -173,7 +173,8 @@ class Graph:
             if isinstance(one, When):
                 if (one.condition is None) != (one is asked[-1]):
                     raise GraphError(
-                        f"graph '{self.name}': the conditions of node '{source}' end with otherwise(...), and only there"
+                        f"graph '{self.name}': the conditions of node '{source}' end with otherwise(...), and only"
+                        " there"
                     )
                 self._edge(source, one.label, one.target, False, one.condition)
             elif isinstance(one, tuple) and len(one) == 2 and (isinstance(one[0], type) or one[0] in ENGINE_LABELS):
@@ -181,7 +182,8 @@ class Graph:
             else:
                 raise GraphError(
                     f"graph '{self.name}': the edges of node '{source}' are a list, so each is a when(...), an"
-                    f" otherwise(...), or a pair (exception class, target), not {shorten(one)}; labelled edges are a dict"
+                    f" otherwise(...), or a pair (exception class, target), not {shorten(one)}; labelled edges are a"
+                    " dict"
                 )
         out = self.out.get(source, {})
         self.conditional[source] = [out[one.label] for one in asked]
@@ -239,7 +241,8 @@ class Graph:
         edges = self.out.get(node, {})
         if node in self.conditional:
             raise UndeclaredTransition(
-                f"graph '{self.name}': the edges of node '{node}' are conditions on the state; return what is new, no label"
+                f"graph '{self.name}': the edges of node '{node}' are conditions on the state; return what is new, no"
+                " label"
             )
         if on is None:
             edge = self.ordinary.get(node)

@@ -156,6 +156,8 @@ class Codec:
         try:
             checked = adapter.validate_python(value, strict=True)
             wire = adapter.dump_python(checked, mode="json", warnings="error")
+            if type(checked) in (set, frozenset):
+                wire.sort(key=dumps)  # the same walk in every process
             live = adapter.validate_json(dumps(wire))
         except ValidationError as error:
             raise UpdateError(f"{self.label}: {explain(error)}; got {shorten(value)}") from None
@@ -253,7 +255,8 @@ def _fields_of(cls: type) -> dict[str, Any] | None:
     """A record's fields and their types; None when the class is no record."""
     if issubclass(cls, BaseModel):
         return {name: info.annotation for name, info in cls.model_fields.items()}
-    if dataclasses.is_dataclass(cls) or typing.is_typeddict(cls) or hasattr(cls, "_fields"):
+    typed_dict = issubclass(cls, dict) and hasattr(cls, "__total__")  # typing's, or typing_extensions'
+    if dataclasses.is_dataclass(cls) or typed_dict or hasattr(cls, "_fields"):
         return get_type_hints(cls, include_extras=True)
     return None
 

@@ -136,7 +136,7 @@ def _signal(schema: Schema, s: Snapshot, fact: Signal) -> None:
     elif fact.kind == "cancel":
         s.cancel_asked = True
     elif fact.kind == "stop":
-        s.stop_asked = True
+        s.stop_asked = fact.value or True
     elif fact.kind == "input":
         s.inputs.append(fact.value)
 

@@ -76,7 +76,8 @@ def plan(graph: Graph, s: Snapshot, now: float) -> Command:
 def _running(graph: Graph, s: Snapshot, now: float) -> Command:
     if s.cancel_asked:
         return Halt("cancelled")
-    if s.stop_asked:
+    asked = s.stop_asked
+    if asked and (asked is True or (s.visit.node in asked and not s.visit.ran)):
         return Halt("stopped")
     if s.not_before is not None and s.not_before > now:
         return Sleep(s.not_before)

@@ -88,7 +88,7 @@ class Snapshot:
         self.usage: dict[str, Any] = {}
         self.inputs: list[Any] = []
         self.auto_resumes = 0
-        self.stop_asked = False
+        self.stop_asked: bool | list[str] = False  # True: before whatever comes; else before one of these nodes
         self.cancel_asked = False
 
     def turns(self, counted: str = "max_turns", nodes: Any = ()) -> int:

@@ -1,3 +1,4 @@
+# ruff: noqa: PT011 - the class alone is what is raised here
 """Effects, children, and what a node is given."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# ruff: noqa: PT011, ASYNC220, ASYNC240 - the class alone is what is raised; processes are started and read at rest
 """One writer: leases, conflicts, what is in memory and what is committed."""
 
 from __future__ import annotations

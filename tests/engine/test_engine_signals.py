@@ -1,3 +1,4 @@
+# ruff: noqa: PT011, PT012 - the class alone is what is raised; a timeout around a run
 """Answers, cancels and stops, from wherever they come."""
 
 from __future__ import annotations

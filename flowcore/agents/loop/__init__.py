@@ -14,13 +14,13 @@ from flowcore.agents.loop.prepare import prepare
 from flowcore.agents.loop.run_tools import await_decision, run_tools
 from flowcore.agents.loop.state import AgentState, Crew, final_output
 from flowcore.agents.tools import FunctionTool
-from flowcore.errors import GraphChanged
+from flowcore.errors import GraphChanged, ModelError
 from flowcore.graph.graph import Graph, continues
 from flowcore.graph.node import Retry, node
 from flowcore.graph.outcomes import END, START
 
-MODEL_ATTEMPTS = Retry(stop=3)
-"""What a model call gets where the settings say nothing; the waits are set by ``call_model``."""
+MODEL_ATTEMPTS = Retry(stop=3, retry=ModelError)
+"""What a model call gets where the settings say nothing; ``call_model`` sets the waits, and what is tried again."""
 
 _CALL_MODEL = node(limit="max_turns", retry=MODEL_ATTEMPTS)(call_model)
 

@@ -11,17 +11,18 @@ from flowcore.agents.agent import AgentSpec
 from flowcore.agents.handoffs import Handoff
 from flowcore.agents.items import is_message, refusal_of, text_of, user_message
 from flowcore.agents.loop.judge import ask, input_judges, input_of, keys_of
-from flowcore.agents.loop.saving import save
+from flowcore.agents.loop.saving import save, session_history
 from flowcore.agents.loop.state import AgentState
 from flowcore.agents.options import Options, options_of
 from flowcore.agents.tools import FunctionTool
 from flowcore.engine.context import Context
+from flowcore.engine.retry import worth_retrying
 from flowcore.errors import ModelBehaviorError
 from flowcore.graph.node import Retry
 from flowcore.graph.outcomes import Goto, Of
 from flowcore.models.base import Item, Model, ModelResponse, ModelTracing
 from flowcore.models.provider import get_model
-from flowcore.models.settings import ModelSettings
+from flowcore.models.settings import ModelRetryBackoffSettings, ModelSettings
 from flowcore.models.usage import Usage
 
 Outcome = Goto[Literal["tool_calls", "handoff", "output", "again", "invalid_output", "refused", "tripped"]]
@@ -39,6 +40,8 @@ class Turn:
     instructions: str | None
     tools: Sequence[Any]
     handoffs: Sequence[Handoff]
+    raised: BaseException | None = None
+    """What the model's call raised; errors of anything else aren't tried again."""
 
 
 async def call_model(state: AgentState, ctx: Context) -> Outcome:
@@ -46,35 +49,27 @@ async def call_model(state: AgentState, ctx: Context) -> Outcome:
     agent = ctx.bound.current(state)
     options = options_of(ctx)
     turn = await _resolve(state, ctx, agent, options)
-    _set_retry(ctx, turn.settings)
-    judges = input_judges(state, ctx, agent, options, parallel=True) if ctx.visit == 1 else []
+    ctx.retry = _retry(ctx, turn)
+    first = len(state.items) == state.begun  # nothing but the input, which nobody has judged yet
+    judges = input_judges(state, ctx, agent, options, parallel=True) if first else []
     if not judges:
         reply = await _call(state, ctx, turn, options)
-        new: Any = reply["output"]
-        tripped, verdicts = None, []
+        new: list[Any] = reply["output"]
+        verdicts = []
     else:
         keys = keys_of(judges)
         tripped, reply = await _beside(state, ctx, turn, options, judges, keys)
         verdicts = [Of(key) for key in keys if key in ctx.visit_record.effects]
         if tripped is not None:
             return Goto("tripped", verdicts=verdicts, tripped=tripped, **save(state, ctx))
-        new = Of(MODEL, "output")
-    on, more = _classify(state, turn, reply["output"], options)
-    update: dict[str, Any] = {"items": new, "reply_at": len(state.items), **more}
+        new = [Of(MODEL, "output", i) for i in range(len(reply["output"]))]
+    on, more, told = _classify(state, turn, reply["output"], options)
+    update: dict[str, Any] = {"items": [*new, *told], "reply_at": len(state.items), **more}
     if verdicts:
         update["verdicts"] = verdicts
     if reply["response_id"] is not None:
         update["response_id"] = reply["response_id"]
-    if on == "invalid_output":
-        update["items"] = (
-            [*reply["output"], more.pop("again")] if not judges else _joined(reply["output"], more.pop("again"))
-        )
-        update.pop("again", None)
     return Goto(on, **update)
-
-
-def _joined(output: list[Item], message: Item) -> list[Any]:
-    return [*(Of(MODEL, "output", i) for i in range(len(output))), message]
 
 
 async def _resolve(state: AgentState, ctx: Context, agent: AgentSpec[Any], options: Options) -> Turn:
@@ -98,26 +93,25 @@ async def _resolve(state: AgentState, ctx: Context, agent: AgentSpec[Any], optio
     return Turn(agent, model, settings, await agent.get_system_prompt(wrapper), tools, handoffs)
 
 
-def _set_retry(ctx: Context, settings: ModelSettings) -> None:
-    """The policy of this call: the settings' own where they have one, else three attempts with growing waits."""
-    wanted = settings.retry
-    attempts = 3
-    if wanted is not None and wanted.max_retries is not None:
-        attempts = wanted.max_retries + 1
-    backoff = wanted.backoff if wanted is not None and wanted.backoff is not None else None
-    if backoff is None:
-        ctx.retry = Retry(stop=attempts, wait=_wait)
-    else:
-        delays = backoff
-        ctx.retry = Retry(stop=attempts, wait=lambda call: delays.delay(call.attempt_number))
+def _retry(ctx: Context, turn: Turn) -> Retry:
+    """The policy of this call: the settings' own where they have one, else three attempts with growing waits. Only what
+    the model raised is tried again."""
+    wanted = turn.settings.retry
+    delays = ModelRetryBackoffSettings(initial_delay=0.5, max_delay=8.0)
+    attempts, ask = 3, None
+    if wanted is not None:
+        attempts, ask = (wanted.max_retries or 0) + 1, wanted.policy
+        delays = wanted.backoff or ModelRetryBackoffSettings()
 
+    def again(call: Any) -> bool:
+        error = turn.raised
+        return (
+            error is not None
+            and error is call.outcome.exception()
+            and (worth_retrying(error) if ask is None else bool(ask(call)))
+        )
 
-def _wait(call: Any) -> float:
-    """0.5 s, doubled at each attempt up to 8 s, less up to a quarter by chance: what the provider's own client
-    waits."""
-    from tenacity import wait_exponential_jitter  # at the first failure
-
-    return float(wait_exponential_jitter(initial=0.5, max=8.0, jitter=0.25)(call))
+    return Retry(attempts, lambda call: delays.delay(call.attempt_number, ctx.random.random()), again)
 
 
 async def _call(state: AgentState, ctx: Context, turn: Turn, options: Options) -> dict[str, Any]:
@@ -132,21 +126,28 @@ async def _call(state: AgentState, ctx: Context, turn: Turn, options: Options) -
         turn.handoffs,
         ModelTracing.DISABLED,
     )
-    if ctx.listening:
-        reply = None
-        async for event in turn.model.stream_response(*arguments):
-            if isinstance(event, ModelResponse):
-                reply = event
-            else:
-                ctx.emit(event)
-        if reply is None:
-            raise ModelBehaviorError(f"{type(turn.model).__name__}.stream_response ended without a ModelResponse")
-    else:
-        reply = await turn.model.get_response(*arguments)
+    try:
+        reply = await (_streamed(turn.model, arguments, ctx) if ctx.listening else turn.model.get_response(*arguments))
+    except Exception as error:
+        turn.raised = error
+        raise
     _spend(ctx, reply.usage)
     if reply.raw_output is not None:
         options.raw.update(((ctx.visit, i), raw) for i, raw in enumerate(reply.raw_output))
     return {"output": reply.output, "response_id": reply.response_id}
+
+
+async def _streamed(model: Model, arguments: tuple[Any, ...], ctx: Context) -> ModelResponse:
+    """A reply whose events are handed out as they come."""
+    reply = None
+    async for event in model.stream_response(*arguments):
+        if isinstance(event, ModelResponse):
+            reply = event
+        else:
+            ctx.emit(event)
+    if reply is None:
+        raise ModelBehaviorError(f"{type(model).__name__}.stream_response ended without a ModelResponse")
+    return reply
 
 
 def _spend(ctx: Context, usage: Usage) -> None:
@@ -160,14 +161,8 @@ async def _input(state: AgentState, ctx: Context, options: Options) -> Sequence[
     items: Sequence[Item] = state.items
     if state.view is not None:
         items = [*state.view, *state.items[state.view_at :]]
-    if state.session_upto:
-        if options.history is None:
-            kept = await ctx.store.session_items(
-                ctx.meta["session"], upto=state.session_upto, limit=ctx.meta.get("history")
-            )
-            options.history = [one.item for one in kept]
-        items = [*options.history, *items]
-    return items
+    history = await session_history(state, ctx, options)
+    return [*history, *items] if history else items
 
 
 async def _beside(
@@ -229,8 +224,10 @@ def _seen(future: asyncio.Future[Any]) -> None:
         future.exception()
 
 
-def _classify(state: AgentState, turn: Turn, output: list[Item], options: Options) -> tuple[Any, dict[str, Any]]:
-    """Which edge a reply takes, and what else it updates. Raises ModelBehaviorError."""
+def _classify(
+    state: AgentState, turn: Turn, output: list[Item], options: Options
+) -> tuple[Any, dict[str, Any], list[Item]]:
+    """Which edge a reply takes, what else it updates, and what is told to the model. Raises ModelBehaviorError."""
     calls = [item for item in output if item.get("type") == "function_call"]
     if calls:
         handoffs = {one.tool_name for one in turn.handoffs}
@@ -240,29 +237,29 @@ def _classify(state: AgentState, turn: Turn, output: list[Item], options: Option
                 raise ModelBehaviorError(f"Tool {call['name']} not found in agent {turn.agent.name}")
         if any(call["name"] not in handoffs for call in calls):
             used = {} if turn.agent.name in state.used_tools else {"used_tools": {turn.agent.name: True}}
-            return "tool_calls", used
-        return "handoff", {}
+            return "tool_calls", used, []
+        return "handoff", {}, []
     message = next((item for item in reversed(output) if is_message(item)), None)
     if message is None:
-        return ("again" if output else "output"), {}
+        return ("again" if output or not turn.agent.output_schema.is_plain_text() else "output"), {}, []
     refused = refusal_of(message)
     if refused is not None:
-        return "refused", {"refused": refused}
+        return "refused", {"refused": refused}, []
     return _final(state, turn, text_of(message), options)
 
 
-def _final(state: AgentState, turn: Turn, text: str, options: Options) -> tuple[Any, dict[str, Any]]:
+def _final(state: AgentState, turn: Turn, text: str, options: Options) -> tuple[Any, dict[str, Any], list[Item]]:
     """A message: the output, if its type admits it."""
     schema = turn.agent.output_schema
     if schema.is_plain_text():
-        return "output", {}
+        return "output", {}, []
     if not text.strip():
-        return "again", {}
+        return "again", {}, []
     try:
         schema.validate_json(text)
     except ModelBehaviorError as error:
         if state.reasks >= options.config.reasks:
             raise
-        again = user_message(f"That isn't a valid {schema.name()}: {error.message}. Answer with the JSON alone.")
-        return "invalid_output", {"reasks": state.reasks + 1, "again": again}
-    return "output", {}
+        told = f"That isn't a valid {schema.name()}: {error.message}. Answer with the JSON alone."
+        return "invalid_output", {"reasks": state.reasks + 1}, [user_message(told)]
+    return "output", {}, []

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from flowcore.agents.items import output_message
 from flowcore.agents.loop.state import AgentState
-from flowcore.agents.options import RunErrorHandlerInput, RunErrorHandlerResult, options_of
+from flowcore.agents.options import RunErrorData, RunErrorHandlerInput, RunErrorHandlerResult, options_of
 from flowcore.engine.context import Context
 from flowcore.errors import AgentsException, BudgetExceeded, MaxTurnsExceeded, ModelRefusalError
 from flowcore.graph.outcomes import Goto
@@ -49,7 +49,7 @@ async def _handled(state: AgentState, ctx: Context, kind: str, error: AgentsExce
     handler = (options.error_handlers or {}).get(kind)
     answer = None
     if handler is not None:
-        data = {"items": list(state.items), "agent": state.agent}
+        data = RunErrorData(list(state.items[: state.begun]), list(state.items), ctx.bound.current(state))
         answer = handler(RunErrorHandlerInput(error, options.wrapper(ctx), data))
         if inspect.isawaitable(answer):
             answer = await answer

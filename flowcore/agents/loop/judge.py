@@ -10,7 +10,7 @@ from typing import Any, Literal
 from flowcore.agents.agent import AgentSpec
 from flowcore.agents.guardrails import info_as_json
 from flowcore.agents.loop.saving import save
-from flowcore.agents.loop.state import AgentState, final_output
+from flowcore.agents.loop.state import AgentState, typed_output
 from flowcore.agents.options import Options, options_of
 from flowcore.engine.context import Context
 from flowcore.graph.outcomes import Goto, Of
@@ -84,13 +84,12 @@ async def output_guardrails(state: AgentState, ctx: Context) -> Goto[Literal["pa
     judges = [*agent.output_guardrails, *(options.config.output_guardrails or ())]
     if not judges:
         return Goto("passed", **save(state, ctx))
-    output = final_output({name: getattr(state, name) for name in ("items", "tripped", "final", "output", "reply_at")})
-    if state.final == "message" and not agent.output_schema.is_plain_text():
-        output = agent.output_schema.validate_json(output)
+    output = typed_output(state, agent)
     keys = keys_of(judges)
     asked = (ask(ctx, options, key, "output", agent, judge, output) for key, judge in zip(keys, judges, strict=True))
     verdicts = await asyncio.gather(*asked)
     for verdict in verdicts:
         if verdict["tripped"]:
-            return Goto("tripped", verdicts=[Of(key) for key in keys], tripped=verdict)
+            before = save(state, ctx, upto=state.reply_at)  # the input at least; nothing of what was rejected
+            return Goto("tripped", verdicts=[Of(key) for key in keys], tripped=verdict, **before)
     return Goto("passed", verdicts=[Of(key) for key in keys], **save(state, ctx))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
+
+from pydantic_core import to_jsonable_python
 
 from flowcore.agents.agent import AgentSpec, ToolsToFinalOutputResult
 from flowcore.agents.as_tool import AgentTool
@@ -28,20 +31,31 @@ Outcome = Goto[Literal["done", "final", "handoff", "needs_decision"]]
 
 
 class Call:
-    """One call of the reply: the ``tool`` it's for, its ``key``, and whether it ``asks`` a person first."""
+    """One call of the reply: the ``tool`` it's for, its ``key``, the key of the ``question`` whether it may be made,
+    and whether it ``asks`` that."""
 
-    __slots__ = ("asks", "item", "key", "tool")
+    __slots__ = ("asks", "item", "key", "question", "tool")
 
-    def __init__(self, position: int, item: Item, tool: FunctionTool) -> None:
+    def __init__(self, position: int, item: Item, tool: FunctionTool, question: str) -> None:
         self.item = item
         self.tool = tool
         self.key = f"{position}:{item['call_id']}"
+        self.question = question
         self.asks = False
 
     @property
     def arguments(self) -> str:
         """As the model wrote them: JSON text."""
         return self.item.get("arguments") or ""
+
+
+class Done(NamedTuple):
+    """A call's end: its output ``item``, how the transition names it (``told``), and the tool's ``value`` as JSON,
+    where that may end the run."""
+
+    item: Item
+    told: Any
+    value: Any
 
 
 async def run_tools(state: AgentState, ctx: Context) -> Outcome:
@@ -52,34 +66,32 @@ async def run_tools(state: AgentState, ctx: Context) -> Outcome:
     wrapper = options.wrapper(ctx)
     wrapper.turn_input = state.items  # in this process call_model may not have run
     calls, hands_off = _calls(state, agent)
-    if len(calls) == 1 and calls[0].tool.needs_approval is False and calls[0].tool.on_crash == "retry":
-        # A visit with one effect that leaves for good: its transition is the record.
-        outputs: list[Any] = [await _perform(ctx, options, wrapper, agent, calls[0])]
-        items: list[Any] = outputs
+    if agent.tool_use_behavior == "run_llm_again" and len(calls) == 1 and _leaves_at_once(calls[0].tool):
+        item = (await _perform(ctx, options, wrapper, agent, calls[0]))[0]  # the visit's only effect
+        done = [Done(item, item, None)]
     else:
         ready = await _ask(ctx, agent, wrapper, calls)
-        found = await asyncio.gather(*(_once(ctx, options, wrapper, agent, call) for call in ready))
+        done = await asyncio.gather(*(_once(ctx, options, wrapper, agent, call) for call in ready))
         if len(ready) < len(calls):
-            return Goto("needs_decision")
-        outputs = list(found)
-        items = [output if _is_told(ctx, call) else Of(call.key) for call, output in zip(calls, outputs, strict=True)]
-    final = await _final(agent, wrapper, options, calls, outputs)
+            return Goto("needs_decision", undecided=[call.question for call in calls if call not in ready])
+    final = await _final(agent, wrapper, calls, done)
+    items = [one.told for one in done]
     if final is not None:
         return Goto("final", items=items, final="value", output=final.final_output)
     if hands_off:
         return Goto("handoff", items=items)
-    return Goto("done", items=items, **save(state, ctx, outputs))
+    return Goto("done", items=items, **save(state, ctx, [one.item for one in done]))
 
 
-def _is_told(ctx: Context, call: Call) -> bool:
-    """Whether a call's output isn't an effect of its own: what is told of a rejected call, or made of a child's
-    output."""
-    return isinstance(call.tool, AgentTool) or call.key not in ctx.visit_record.effects
+def _leaves_at_once(tool: FunctionTool) -> bool:
+    """Whether a single call of it needs no record of its own: the visit then ends with it, and the transition is the
+    record."""
+    return tool.needs_approval is False and tool.on_crash == "retry"
 
 
 async def await_decision(state: AgentState, ctx: Context) -> Pause:
-    """Wait until any of the open questions is answered; the tools' visit goes on then."""
-    return Pause(*ctx.open_requests, on="decided", enough="any")
+    """Wait until any of the open questions is answered, maybe it is already; the tools' visit goes on then."""
+    return Pause(*state.undecided, on="decided", enough="any")
 
 
 def _calls(state: AgentState, agent: AgentSpec[Any]) -> tuple[list[Call], bool]:
@@ -87,11 +99,16 @@ def _calls(state: AgentState, agent: AgentSpec[Any]) -> tuple[list[Call], bool]:
     tools = {tool.name: tool for tool in agent.tools if isinstance(tool, FunctionTool)}
     handoffs = {one.tool_name for one in agent.resolved_handoffs}
     calls: list[Call] = []
+    questions: set[str] = set()
     hands_off = False
     for position, item in enumerate(state.pending_calls()):
         tool = tools.get(item["name"])
         if tool is not None:
-            calls.append(Call(position, item, tool))
+            question = str(item["call_id"])
+            if question in questions:  # a model that used a call id twice: an answer is for one call
+                question = f"{question}#{position}"
+            questions.add(question)
+            calls.append(Call(position, item, tool, question))
         elif item["name"] in handoffs:
             hands_off = True
         else:
@@ -108,8 +125,7 @@ async def _ask(ctx: Context, agent: AgentSpec[Any], wrapper: RunContextWrapper[A
         if call.key in ctx.visit_record.effects:
             ready.append(call)
             continue
-        name = _request_key(call)
-        if name not in questions:
+        if call.question not in questions:
             if not await call.tool.requires_approval(wrapper, call.arguments, call.item["call_id"]):
                 ready.append(call)
                 continue
@@ -119,33 +135,40 @@ async def _ask(ctx: Context, agent: AgentSpec[Any], wrapper: RunContextWrapper[A
                 "arguments": call.arguments,
                 "agent": agent.name,
             }
-            await ctx.request(name, asked, kind=APPROVAL)
+            await ctx.request(call.question, asked, kind=APPROVAL)
         call.asks = True
-        if name in ctx.answers:
+        if call.question in ctx.answers:
             ready.append(call)
     return ready
 
 
-def _request_key(call: Call) -> str:
-    """What a person names the request by: the call id."""
-    return str(call.item["call_id"])
-
-
 async def _once(
     ctx: Context, options: Options, wrapper: RunContextWrapper[Any], agent: AgentSpec[Any], call: Call
-) -> Any:
-    """A call's output item, recorded; or what is told of a call that was rejected."""
+) -> Done:
+    """A call's end, recorded; or what is told of a call that was rejected."""
     if call.asks:
-        approved, message = _decision(ctx.answers[_request_key(call)])
+        approved, message = _decision(ctx.answers[call.question])
         if not approved:
-            return function_output(call.item["call_id"], message or REJECTED)
+            item = function_output(call.item["call_id"], message or REJECTED)
+            return Done(item, item, item["output"])
     if isinstance(call.tool, AgentTool):
-        return await _perform(ctx, options, wrapper, agent, call)  # the child's end is the record
+        item, value = await _perform(ctx, options, wrapper, agent, call)  # the child's end is the record
+        return Done(item, item, _as_json(value))
+    ends = agent.tool_use_behavior != "run_llm_again"
 
-    async def perform(name: str, arguments: str) -> Item:
-        return await _perform(ctx, options, wrapper, agent, call)
+    async def perform(name: str, arguments: str) -> Any:
+        item, value = await _perform(ctx, options, wrapper, agent, call)
+        return {"item": item, "value": _as_json(value)} if ends else item
 
-    return await ctx.once(call.key, perform, call.tool.name, call.arguments, on_crash=call.tool.on_crash)
+    record = await ctx.once(call.key, perform, call.tool.name, call.arguments, on_crash=call.tool.on_crash)
+    if ends:
+        return Done(record["item"], Of(call.key, "item"), record["value"])
+    return Done(record, Of(call.key), None)
+
+
+def _as_json(value: Any) -> Any:
+    """A tool's value as data; what isn't data is told by its text."""
+    return to_jsonable_python(value, by_alias=False, fallback=str, inf_nan_mode="strings")
 
 
 def _decision(answer: Any) -> tuple[bool, str | None]:
@@ -158,11 +181,12 @@ def _decision(answer: Any) -> tuple[bool, str | None]:
 
 async def _perform(
     ctx: Context, options: Options, wrapper: RunContextWrapper[Any], agent: AgentSpec[Any], call: Call
-) -> Item:
-    """Call the tool; its output item."""
+) -> tuple[Item, Any]:
+    """Call the tool; its output item and its value."""
     tool, call_id = call.tool, call.item["call_id"]
     if isinstance(tool, AgentTool):
-        return function_output(call_id, await _call_agent(ctx, options, tool, call))
+        told = await _call_agent(ctx, options, tool, call)
+        return function_output(call_id, output_to_wire(told)), told
     tool_ctx = ToolContext.from_agent_context(
         wrapper,
         call_id,
@@ -174,8 +198,8 @@ async def _perform(
         idempotency_key=ctx.idempotency_key(call.key),
     )
     value = await tool.invoke(tool_ctx, call.arguments)
-    options.values[call_id] = value
-    return function_output(call_id, tool.wire_output(value))
+    options.values[ctx.visit, call_id] = value
+    return function_output(call_id, tool.wire_output(value)), value
 
 
 async def _call_agent(ctx: Context, options: Options, tool: AgentTool, call: Call) -> Any:
@@ -189,34 +213,29 @@ async def _call_agent(ctx: Context, options: Options, tool: AgentTool, call: Cal
     output = await ctx.child(tool.agent, asked, call.key, limits={"max_turns": turns}, context=config)
     if tool.extract is not None:
         output = tool.extract(output)
-    return output_to_wire("" if output is None else output)
+        if inspect.isawaitable(output):
+            output = await output
+    return "" if output is None else output
 
 
 async def _final(
-    agent: AgentSpec[Any],
-    wrapper: RunContextWrapper[Any],
-    options: Options,
-    calls: list[Call],
-    outputs: list[Item],
+    agent: AgentSpec[Any], wrapper: RunContextWrapper[Any], calls: list[Call], done: list[Done]
 ) -> ToolsToFinalOutputResult | None:
-    """Whether the tools' results end the run, by the agent's ``tool_use_behavior``."""
+    """Whether the tools' results end the run, by the agent's ``tool_use_behavior``. What it's given is what is
+    recorded: the values as JSON."""
     how = agent.tool_use_behavior
     if how == "run_llm_again" or not calls:
         return None
     if how == "stop_on_first_tool":
-        return ToolsToFinalOutputResult(True, outputs[0]["output"])
+        return _output_of(agent, done[0])
     if isinstance(how, Mapping):
         stops = how.get("stop_at_tool_names", ())
-        for call, output in zip(calls, outputs, strict=True):
-            if call.tool.name in stops:
-                return ToolsToFinalOutputResult(True, output["output"])
-        return None
-    results = [
-        FunctionToolResult(call.tool, options.values.get(call.item["call_id"], output["output"]), output)
-        for call, output in zip(calls, outputs, strict=True)
-    ]
+        return next(
+            (_output_of(agent, one) for call, one in zip(calls, done, strict=True) if call.tool.name in stops), None
+        )
+    results = [FunctionToolResult(call.tool, one.value, one.item) for call, one in zip(calls, done, strict=True)]
     answer = how(wrapper, results)
-    if hasattr(answer, "__await__"):
+    if inspect.isawaitable(answer):
         answer = await answer
     if not isinstance(answer, ToolsToFinalOutputResult):
         raise UserError(
@@ -225,9 +244,18 @@ async def _final(
         )
     if not answer.is_final_output:
         return None
-    return ToolsToFinalOutputResult(True, agent.output_schema.to_jsonable(_plain(agent, answer.final_output)))
+    schema, value = agent.output_schema, answer.final_output
+    if schema.is_plain_text():
+        return ToolsToFinalOutputResult(True, value if isinstance(value, str) else str(value))
+    try:
+        return ToolsToFinalOutputResult(True, schema.to_jsonable(schema.from_jsonable(value)))
+    except (UserError, TypeError):
+        return ToolsToFinalOutputResult(True, schema.to_jsonable(value))
 
 
-def _plain(agent: AgentSpec[Any], value: Any) -> Any:
-    """A plain-text agent's output is text, whatever its tools gave."""
-    return str(value) if agent.output_schema.is_plain_text() and not isinstance(value, str) else value
+def _output_of(agent: AgentSpec[Any], one: Done) -> ToolsToFinalOutputResult:
+    """The output that a tool's result is: text of an agent whose output is text, else the value."""
+    told = one.item["output"]
+    if agent.output_schema.is_plain_text():
+        return ToolsToFinalOutputResult(True, told if isinstance(told, str) else str(one.value))
+    return ToolsToFinalOutputResult(True, one.value)

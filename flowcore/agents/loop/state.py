@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from flowcore.agents.items import last_message, text_of
-from flowcore.errors import GraphChanged
+from flowcore.errors import AgentsException, GraphChanged
 from flowcore.graph.state import State, append, merge
 from flowcore.graph.values import Json
 from flowcore.models.base import Item
@@ -25,7 +25,9 @@ class AgentState(State):
     ``reply_at``: where in
     ``items`` the last reply begins. ``saved``: how many items the session has. ``session_upto``: the session's last
     position when the run
-    began. ``verdicts``: what guardrails said. ``final``: how the output comes about, "message" or "value" (then it's
+    began; ``history_kept``: which of the session's items until then the model sees where a filter chose (None: all).
+    ``undecided``: requests that the last tools' entry left open.
+    ``verdicts``: what guardrails said. ``final``: how the output comes about, "message" or "value" (then it's
     ``output``).
     """
 
@@ -37,6 +39,8 @@ class AgentState(State):
     reply_at: int = 0
     saved: int = 0
     session_upto: int | None = None
+    history_kept: list[int] | None = None
+    undecided: list[str] = []  # noqa: RUF012
     response_id: str | None = None
     reasks: int = 0
     used_tools: Annotated[dict[str, bool], merge] = {}  # noqa: RUF012
@@ -61,6 +65,21 @@ def final_output(values: Mapping[str, Any]) -> Any:
         return values["output"]
     message = last_message(values["items"][values["reply_at"] :])
     return "" if message is None else text_of(message)
+
+
+def typed_output(state: AgentState, agent: AgentSpec[Any]) -> Any:
+    """The run's output as its agent's output type has it. A tool's value that ended the run need not be of that type:
+    then it stays JSON."""
+    value = final_output({name: getattr(state, name) for name in ("items", "tripped", "final", "output", "reply_at")})
+    schema = agent.output_schema
+    if schema.is_plain_text():
+        return value
+    if state.final == "message":
+        return schema.validate_json(value)
+    try:
+        return schema.from_jsonable(value)
+    except AgentsException:
+        return value
 
 
 @dataclass(frozen=True)
