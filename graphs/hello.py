@@ -10,7 +10,7 @@ import sys
 
 from flowcore import Agent
 
-graph = Agent(name="Hello", instructions="Answer in one short, friendly sentence.")
+graph = Agent(name="Hello", instructions="You are a friendly assistant. Answer shortly.")
 
 if __name__ == "__main__":
     graph.print_response(" ".join(sys.argv[1:]) or "Say hello to the world.", stream=True)

@@ -78,7 +78,8 @@ def test_imports_go_one_way(file: Path) -> None:
     for module, _, typing_only, line in imports(tree_of(file)):
         if module.startswith("flowcore.") and not typing_only:
             assert floor_of(module) <= own, f"{name_of(file)}:{line} imports {module}, which stands above it"
-        assert module != "flowcore", f"{name_of(file)}:{line} imports the facade; import the room"
+        if own < len(FLOORS) - 1:  # the roof may stand on what users see
+            assert module != "flowcore", f"{name_of(file)}:{line} imports the facade; import the room"
 
 
 @pytest.mark.parametrize("file", FILES, ids=name_of)

@@ -19,7 +19,7 @@ from flowcore.engine.log import log
 from flowcore.errors import GraphChanged, RunConflict, RunNotFound, StoreError, UpdateError
 from flowcore.graph.graph import Graph
 from flowcore.graph.outcomes import END
-from flowcore.machine.facts import Effect, Fact, Request, Resumed, Signal, Standing, Transition
+from flowcore.machine.facts import Effect, Fact, Request, Rested, Resumed, Signal, Standing, Transition
 from flowcore.machine.fold import fold
 from flowcore.machine.snapshot import Snapshot
 from flowcore.stores.base import Append, Claim, IndexRow, Letter, OpenRequest, SessionWrite, Store
@@ -297,12 +297,29 @@ class Live:
 
     async def commit(self, *facts: Fact, consumed: Sequence[str] = (), writes: Sequence[SessionWrite] = ()) -> None:
         """Fold facts, append them, hand them on. Returns when they're committed."""
-        member = self.member(facts, consumed, writes)
+        members = [self.member(facts, consumed, writes)]
         if self.above is not None and any(type(fact) is Transition and fact.to == END for fact in facts):
-            parent = self.above[0]
-            await self.tree.append((member, parent.member((self._end(),))))
-        else:
-            await self.tree.append((member,))
+            members.append(self.above[0].member((self._end(),)))
+        if len(self.tree.lives) > 1:
+            members += self._abandoned(facts)
+        await self.tree.append(members)
+
+    def _abandoned(self, facts: Sequence[Fact]) -> list[Append]:
+        """What is written of children that haven't ended when the visit that they belong to is left."""
+        here = self.snapshot.visit
+        members: list[Append] = []
+        for fact in facts:
+            if type(fact) is not Transition or (here.node, here.number) == (fact.node, fact.visit):
+                continue
+            below = f"{self.id}/{fact.node}.{fact.visit}/"
+            for child in [one for one in self.tree.lives.values() if one.id.startswith(below) and not one.driven]:
+                s, now = child.snapshot, self.tree.clock.time()
+                rest = Rested(
+                    s.seq + 1, now, now, s.visit.node, s.visit.number, "cancelled", s.visit.attempt, abandoned=True
+                )
+                members.append(child.member((rest,)))
+                del self.tree.lives[child.id]
+        return members
 
     def member(
         self, facts: Sequence[Fact], consumed: Sequence[str] = (), writes: Sequence[SessionWrite] = ()

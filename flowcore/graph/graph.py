@@ -7,15 +7,17 @@ Afterwards it doesn't change.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import BaseModel
 
 from flowcore.errors import GraphError, UndeclaredTransition, UpdateError
 from flowcore.graph import check as checks
-from flowcore.graph import draw
+from flowcore.graph import draw, prove
+from flowcore.graph.bound import Bound, bounded
 from flowcore.graph.conditions import Condition, When
+from flowcore.graph.diff import Diff, diff
 from flowcore.graph.node import ENGINE_LABELS, OVER_BUDGET, RETRY, Node, label_name, make_node
 from flowcore.graph.outcomes import END, START
 from flowcore.graph.state import Schema, listed
@@ -94,6 +96,7 @@ class Graph:
         self.bound = bound
         self.parts = dict(parts or {})
         self.marks = tuple(marks)
+        self.tools: tuple[prove.Tool, ...] = ()
         self.verify = verify
         self.limits = dict(limits or {})
         self.nodes: dict[str, Node] = {}
@@ -339,10 +342,40 @@ class Graph:
         """The graph as a ``networkx.MultiDiGraph``: nodes by name, edges keyed by label."""
         return draw.to_networkx(self.build())
 
+    # -- proofs ------------------------------------------------------------------------------------------------------
+
+    def always_before(self, first: prove.Through, then: str) -> prove.Proof:
+        """Whether the body of ``first`` (or the edge ``(node, label)``) runs on every walk to ``then``, before it."""
+        return prove.always_before(self, first, then)
+
+    def never_reaches(
+        self, then: str, start: str = START, *, without: prove.Through | Sequence[prove.Through] | None = None
+    ) -> prove.Proof:
+        """Whether no walk leads from ``start`` to ``then`` without one of ``without`` (nodes, edges) between."""
+        return prove.never_reaches(self, then, start=start, without=without)
+
+    def bounded(
+        self, limits: Mapping[str, int | None] | None = None, /, *, waits: int | None = None, **named: int | None
+    ) -> Bound:
+        """The most transitions that a run can take, under these run limits: ``graph.bounded(max_turns=10) <= 60``.
+
+        False where nothing bounds them. ``waits``: how often each waiting node is answered at most. Retries count by
+        the declared policies.
+        """
+        return bounded(self, {**(limits or {}), **named}, waits)
+
+    def requires_approval(self, tool: str) -> prove.Proof:
+        """Whether every call of an agent's tool waits for a decision, also inside of agents that are its tools."""
+        return prove.requires_approval(self, tool)
+
+    def diff(self, other: Graph) -> Diff:
+        """What has to change for this graph to become the other one; false when they're the same."""
+        return diff(self, other)
+
     def with_(self, **changes: Any) -> Graph:
-        """The same table with another ``name``, ``bound``, ``parts``, ``marks`` or ``verify``; nothing is checked
-        again."""
-        unknown = set(changes) - {"name", "bound", "parts", "marks", "verify"}
+        """The same table with another ``name``, ``bound``, ``parts``, ``tools``, ``marks`` or ``verify``; nothing is
+        checked again."""
+        unknown = set(changes) - {"name", "bound", "parts", "tools", "marks", "verify"}
         if unknown:
             raise TypeError(f"with_() can't change {listed(sorted(unknown))}")
         self.build()._table_hash()

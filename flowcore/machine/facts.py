@@ -132,7 +132,8 @@ class Rested:
 
     ``children``: keys of children that wait, where the run waits for them, and ``due``: from when on one of them has
     something to do by itself. ``error``: ``{kind, message}`` where it failed. ``ran``: the body of the visit had begun;
-    without that the run was asked to rest, and what it waited for it waits for still.
+    without that the run was asked to rest, and what it waited for it waits for still. ``abandoned``: the parent has
+    left the visit that this child belongs to; its requests are closed.
     """
 
     seq: int
@@ -148,6 +149,7 @@ class Rested:
     usage: dict[str, Any] | None = None
     ran: bool = True
     due: float | None = None
+    abandoned: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,6 +150,10 @@ def _rested(schema: Schema, s: Snapshot, fact: Rested) -> None:
         s.due = fact.due
         if fact.standing == "failed":
             _in_order(visit, fact.error)
+    if fact.abandoned:
+        for asking in s.visits.values():
+            asking.questions = {key: one for key, one in asking.questions.items() if one.answered}
+        s.open.clear()
     s.standing = fact.standing
     if s.idle_since is None:
         s.idle_since = fact.at

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+import logging
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,3 +31,12 @@ def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], S
 @pytest.fixture
 def store(make_store: Callable[[], Store]) -> Store:
     return make_store()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left_behind(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """No task is destroyed while it's pending, no exception goes unseen."""
+    yield
+    gc.collect(1)
+    complaints = [one.getMessage() for one in caplog.records if one.name == "asyncio" and one.levelno >= logging.ERROR]
+    assert not complaints, complaints

@@ -1,19 +1,20 @@
-# ruff: noqa: PT011 - the class alone is what is raised here
+# ruff: noqa: PT011, RUF043 - the class alone is what is raised; messages as people read them
 """Effects, children, and what a node is given."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
 from engine_graphs import S, asking, loop
 
 from flowcore.engine.run import load, resume, start
-from flowcore.errors import EffectInDoubt, GraphError, ReplayMismatch, RunError, UpdateError
+from flowcore.errors import EffectInDoubt, GraphError, NotOpen, ReplayMismatch, RunError, UpdateError
 from flowcore.graph.graph import Graph
 from flowcore.graph.node import node
-from flowcore.graph.outcomes import END, START
+from flowcore.graph.outcomes import END, START, Ask, Pause
 from flowcore.machine.facts import Effect, Intent, Request
 from flowcore.stores.base import Store
 from flowcore.stores.memory import MemoryStore
@@ -366,3 +367,52 @@ async def test_a_default_that_is_made_anew_is_written_down(store: Store) -> None
     token = run.state.token
     await run
     assert (await load("r", graph, store=store)).state.token == token
+
+
+async def test_a_sync_node_that_is_too_slow_is_left_to_itself() -> None:
+    gate = threading.Event()
+    refused: list[str] = []
+
+    @node(timeout=0.005)
+    def block(state: S, ctx: Any) -> None:
+        gate.wait(5)
+        try:
+            ctx.emit("too late")
+        except RunError as error:
+            refused.append(error.message)
+
+    run = await start(one(block, timeout=END))
+    assert (await run).path[-1].on == "timeout"
+    gate.set()
+    for _ in range(200):
+        if refused:
+            break
+        await asyncio.sleep(0.005)
+    assert "entry is over" in refused[0]
+
+
+async def test_what_a_thread_emits_reaches_the_reader() -> None:
+    def block(state: S, ctx: Any) -> None:
+        ctx.emit("from a thread")
+
+    assert [event.data async for event in await start(one(block)) if not hasattr(event, "fact")] == ["from a thread"]
+
+
+async def test_the_requests_of_a_child_that_was_left_for_good_are_closed(store: Store) -> None:
+    async def work(state: S, ctx: Any) -> None:
+        child = asyncio.ensure_future(ctx.child(asking(), {}, "c"))
+        await asyncio.wait([child])
+        assert child.exception() is not None  # it waits
+        raise ValueError
+
+    async def wait(state: S) -> Pause:
+        return Pause(Ask("mine"), on="ok")
+
+    graph = Graph("g", S, {START: work, work: {"ok": END, ValueError: wait}, wait: {"ok": END}})
+    run = await start(graph, store=store, run_id="r")
+    assert [request.key for request in (await run).requests] == ["mine"]
+    assert (await store.get("r/work.1/c")).standing == "cancelled"
+    with pytest.raises(NotOpen):
+        await run.answer("one")
+    await run.answer("mine")
+    assert (await run).standing == "done"

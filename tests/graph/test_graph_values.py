@@ -1,4 +1,4 @@
-
+# ruff: noqa: RUF043 - messages as people read them
 """Values that survive: wire and live forms, and what is refused."""
 
 from __future__ import annotations

@@ -1,0 +1,254 @@
+"""The commands: what each is called and takes, and which module does it. No command does anything itself."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Coroutine
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, get_args
+
+import typer
+
+import flowcore
+from flowcore.cli import checking, deciding, exits, looking, moving
+from flowcore.cli.going import Manner
+from flowcore.cli.hints import Hints
+from flowcore.cli.places import DEFAULT, VARIABLE
+from flowcore.cli.screen import Screen
+from flowcore.errors import FlowcoreError, UserError
+from flowcore.machine.facts import Standing
+
+DEBUG = "FLOWCORE_DEBUG"
+
+app = typer.Typer(
+    name="flowcore",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    epilog=exits.HELP,
+    help="Runs that are state machines: begin them, look at them, answer them, go on with them anywhere.",
+)
+
+Where = Annotated[str, typer.Option("--store", envvar=VARIABLE, metavar="WHERE", help="The store: a file, or an URL.")]
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or the beginning of it.")]
+File = Annotated[str, typer.Argument(metavar="FILE", help="A Python file with a graph; FILE:name chooses one.")]
+MaybeFile = Annotated[
+    str | None, typer.Argument(metavar="FILE", help="The graph's file; else pyproject.toml's [tool.flowcore] graphs.")
+]
+Turns = Annotated[int | None, typer.Option("--max-turns", min=0, metavar="N", help="How many turns it may take.")]
+Limits = Annotated[list[str] | None, typer.Option("--limit", metavar="NAME=VALUE", help="A limit; may be repeated.")]
+Model = Annotated[str | None, typer.Option("--model", metavar="NAME", help="The model, before each agent's own.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Approve every tool call.")]
+NoInput = Annotated[bool, typer.Option("--no-input", help="Ask nothing: where a decision is needed, exit with 3.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing but the output on stdout.")]
+
+
+class StandingName(StrEnum):
+    """How a run may stand."""
+
+    running = "running"
+    waiting = "waiting"
+    stopped = "stopped"
+    failed = "failed"
+    cancelled = "cancelled"
+    done = "done"
+
+
+assert set(StandingName) == set(get_args(Standing))
+
+
+class GraphFormat(StrEnum):
+    """How a graph may be drawn."""
+
+    mermaid = "mermaid"
+    json = "json"
+    text = "text"
+
+
+def enter() -> NoReturn:
+    """Run the command line and exit. What flowcore raises on purpose is one line on stderr."""
+    try:
+        app()
+    except FlowcoreError as error:
+        if os.environ.get(DEBUG):
+            raise
+        Screen().tell(f"flowcore: {error.message}", "red")
+        sys.exit(exits.code_of_error(error))
+    except KeyboardInterrupt:
+        sys.exit(exits.STOPPED)
+    sys.exit(0)
+
+
+def _finish(command: Coroutine[Any, Any, int]) -> NoReturn:
+    with asyncio.Runner() as runner:
+        code = runner.run(command)
+    raise typer.Exit(code)
+
+
+def _hints(where: str, file: str | None = None) -> Hints:
+    return Hints(None if where == os.environ.get(VARIABLE, DEFAULT) else where, file)
+
+
+def _manner(screen: Screen, hints: Hints, yes: bool, no_input: bool, json: bool) -> Manner:
+    return Manner(hints, yes, asks=screen.live and screen.talks and not no_input, json=json)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"flowcore {flowcore.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help=f"Show tracebacks (also: {DEBUG}=1).")] = False,
+) -> None:
+    """Set what holds for every command."""
+    if debug:
+        os.environ[DEBUG] = "1"
+
+
+@app.command(epilog=exits.HELP)
+def run(
+    file: File,
+    input: Annotated[
+        str | None, typer.Argument(metavar="INPUT", help="Text, or JSON for graphs that take a dict; '-' is stdin.")
+    ] = None,
+    store: Where = DEFAULT,
+    run_id: Annotated[str | None, typer.Option("--run-id", metavar="ID", help="The run's id; else made up.")] = None,
+    model: Model = None,
+    max_turns: Turns = None,
+    limit: Limits = None,
+    session: Annotated[
+        str | None, typer.Option("--session", metavar="ID", help="The conversation that an agent's run joins.")
+    ] = None,
+    yes: Yes = False,
+    no_input: NoInput = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run the graph of FILE, show what happens, and ask what it asks.
+
+    FILE's graph is what it calls `graph` (a Graph or an Agent), else the only one there. If FILE defines a function
+    `context()`, nodes and tools are given what it returns.
+
+    Ctrl-C stops the run when its node is through, a second one cancels it; `flowcore resume` goes on either way.
+    """
+    text = sys.stdin.read() if input == "-" else input
+    screen = Screen(live=not (json or quiet))
+    manner = _manner(screen, _hints(store, file), yes, no_input, json)
+    given = moving.Beginning(file, text, run_id, model, max_turns, limit or [], session)
+    _finish(moving.run(screen, store, given, manner))
+
+
+@app.command(epilog=exits.HELP)
+def resume(
+    run: RunId,
+    file: MaybeFile = None,
+    store: Where = DEFAULT,
+    model: Model = None,
+    max_turns: Turns = None,
+    limit: Limits = None,
+    yes: Yes = False,
+    no_input: NoInput = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Go on with a run that waits, failed, was stopped or cancelled, or whose process died.
+
+    What finished isn't run again. Limits replace those of the same name.
+    """
+    screen = Screen(live=not (json or quiet))
+    manner = _manner(screen, _hints(store, file), yes, no_input, json)
+    given = moving.GoingOn(run, file, model, max_turns, limit or [])
+    _finish(moving.resume(screen, store, given, manner))
+
+
+@app.command()
+def runs(
+    store: Where = DEFAULT,
+    status: Annotated[StandingName | None, typer.Option("--status", help="Only runs that stand so.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, metavar="N", help="How many.")] = 20,
+    after: Annotated[str | None, typer.Option("--after", metavar="CURSOR", help="Where the last page ended.")] = None,
+    json: Json = False,
+) -> None:
+    """List runs, the latest first."""
+    _finish(looking.runs(Screen(), store, status, limit, after, json))
+
+
+@app.command()
+def show(
+    run: RunId,
+    file: Annotated[str | None, typer.Argument(metavar="FILE", help="The graph's file, for the output.")] = None,
+    store: Where = DEFAULT,
+    mermaid: Annotated[bool, typer.Option("--mermaid", help="The walk as a Mermaid diagram.")] = False,
+    facts: Annotated[bool, typer.Option("--facts", help="The journal, fact by fact.")] = False,
+    json: Json = False,
+) -> None:
+    """Show a run's walk, what it waits for, and what came of it."""
+    if mermaid and (json or facts):
+        raise UserError("--mermaid draws; it goes with neither --json nor --facts")
+    _finish(looking.show(Screen(), store, run, file, mermaid, facts, json, _hints(store, file)))
+
+
+@app.command()
+def approve(
+    run: RunId,
+    call: Annotated[str | None, typer.Argument(metavar="CALL", help="Which; not needed for the only one.")] = None,
+    store: Where = DEFAULT,
+    all: Annotated[bool, typer.Option("--all", help="Every tool call that waits.")] = False,
+) -> None:
+    """Approve a tool call that a run waits for."""
+    _finish(deciding.approve(Screen(), store, run, call, all, _hints(store)))
+
+
+@app.command()
+def reject(
+    run: RunId,
+    call: Annotated[str | None, typer.Argument(metavar="CALL", help="Which; not needed for the only one.")] = None,
+    message: Annotated[
+        str | None, typer.Option("--message", "-m", metavar="TEXT", help="What the model reads.")
+    ] = None,
+    store: Where = DEFAULT,
+) -> None:
+    """Reject a tool call that a run waits for; the model is told, and the run goes on."""
+    _finish(deciding.reject(Screen(), store, run, call, message, _hints(store)))
+
+
+@app.command()
+def answer(
+    run: RunId,
+    key: Annotated[str, typer.Argument(metavar="KEY", help="Which request.")],
+    value: Annotated[str, typer.Argument(metavar="VALUE", help="JSON, or text.")],
+    store: Where = DEFAULT,
+) -> None:
+    """Answer anything that a run asks."""
+    _finish(deciding.answer(Screen(), store, run, key, value, _hints(store)))
+
+
+@app.command()
+def stop(run: RunId, file: MaybeFile = None, store: Where = DEFAULT) -> None:
+    """Let a run finish its node, then rest."""
+    _finish(moving.halt(Screen(), store, run, file, "stop", _hints(store, file)))
+
+
+@app.command()
+def cancel(run: RunId, file: MaybeFile = None, store: Where = DEFAULT) -> None:
+    """Break a run off now; it keeps its place."""
+    _finish(moving.halt(Screen(), store, run, file, "cancel", _hints(store, file)))
+
+
+@app.command()
+def graph(
+    file: File,
+    format: Annotated[GraphFormat, typer.Option("--format", help="How it's drawn.")] = GraphFormat.mermaid,
+) -> None:
+    """Check the graph of FILE and draw it. Exits with 1 where there are errors."""
+    raise typer.Exit(checking.draw(Screen(), Path(file), file, format))

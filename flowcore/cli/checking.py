@@ -1,0 +1,57 @@
+"""``graph``: check the graph of a file and draw it. Gives its exit code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from flowcore.cli import exits
+from flowcore.cli.loading import load
+from flowcore.cli.records import dumped, graph_record
+from flowcore.cli.screen import Screen
+from flowcore.errors import GraphError
+from flowcore.graph.draw import policies
+from flowcore.graph.graph import Graph
+
+
+def draw(screen: Screen, path: Path, spec: str, format: str) -> int:
+    """Check a file's graph and draw it; findings go to stderr, each with its place."""
+    try:
+        graph = load(spec).graph
+    except GraphError as error:
+        if format == "json":
+            screen.result(dumped({"findings": [_told_finding(line, path) for line in error.message.splitlines()]}))
+        for line in error.message.splitlines():
+            found = _told_finding(line, path)
+            screen.tell(f"{found['source']}: error: {found['message']}", "red")
+        return exits.FAILED
+    for finding in graph.findings:
+        screen.tell(f"{finding.source or path}: {finding.level}: {finding.message}", "yellow")
+    if format == "json":
+        screen.result(dumped(graph_record(graph)))
+    else:
+        screen.result((graph.mermaid() if format == "mermaid" else _as_text(graph)).rstrip("\n"))
+    return exits.FAILED if any(finding.level == "error" for finding in graph.findings) else exits.DONE
+
+
+_PLACE = re.compile(r"\s*\[(?P<source>[^\[\]]+:\d+)\]$")
+
+
+def _told_finding(line: str, path: Path) -> dict[str, Any]:
+    """A finding from a line of a GraphError, whose end names the node's source."""
+    place = _PLACE.search(line)
+    source = place["source"] if place else str(path)
+    return {"level": "error", "message": _PLACE.sub("", line), "source": source}
+
+
+def _as_text(graph: Graph) -> str:
+    lines = [f"graph {graph.name} ({graph.fingerprint})"]
+    for name, node in graph.nodes.items():
+        notes = [*policies(node), *graph.parts.get(name, [])]
+        lines.append(f"{name}" + (f"   [{'; '.join(notes)}]" if notes else ""))
+        lines += [
+            f"    {edge.on} -> {edge.target}" + (" (continues)" if edge.continues else "")
+            for edge in graph.out.get(name, {}).values()
+        ]
+    return "\n".join(lines) + "\n"

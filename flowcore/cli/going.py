@@ -1,0 +1,81 @@
+"""Moving a run from a terminal: print what happens, ask what it asks, go on, until it rests for good."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from flowcore.cli import words
+from flowcore.cli.asking import APPROVAL, LEFT, ask
+from flowcore.cli.exits import STOPPED
+from flowcore.cli.hints import Hints
+from flowcore.cli.interrupts import Interrupts, leave_soon
+from flowcore.cli.live import Live
+from flowcore.cli.records import dumped
+from flowcore.cli.screen import Screen
+from flowcore.cli.summary import Summary
+from flowcore.engine.run import Run, answer
+from flowcore.errors import NotOpen
+from flowcore.stores.base import OpenRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a command goes about it. ``yes``: approve every tool call. ``asks``: a person can be asked."""
+
+    hints: Hints
+    yes: bool = False
+    asks: bool = False
+    json: bool = False
+
+
+async def go(run: Run, screen: Screen, manner: Manner) -> int:
+    """Move a run until it rests and nobody here can or will answer it; the exit code."""
+    live = Live(screen, run) if screen.live else None
+    while True:
+        with Interrupts(run, screen) as interrupts:
+            await _move(run, live)
+        if run.standing != "waiting" or interrupts.ended:
+            break
+        requests = await run.requests()
+        if not requests or not await _answered(run, requests, screen, manner):
+            break
+    summary = Summary(run, await run.result(), await run.store.get(run.id), manner.hints)
+    if manner.json:
+        screen.result(dumped(summary.record()))
+    else:
+        summary.print(screen)
+    code = STOPPED if interrupts.ended else summary.code
+    if code == STOPPED:
+        leave_soon(code)
+    return code
+
+
+async def _move(run: Run, live: Live | None) -> None:
+    if live is None:
+        await run.drive()  # nobody reads: models needn't stream
+        return
+    async for event in run:
+        live.event(event)
+
+
+async def _answered(run: Run, requests: list[OpenRequest], screen: Screen, manner: Manner) -> bool:
+    """Answer open requests, each as soon as its answer is known; whether there was one for every request.
+
+    An answer that others gave meanwhile counts.
+    """
+    for request in requests:
+        given: Any
+        if manner.yes and request.kind == APPROVAL:
+            given = True
+        elif manner.asks:
+            given = ask(screen, request)
+        else:
+            given = LEFT
+        if given is LEFT:
+            return False
+        try:
+            await answer(run.store, request.run, request.key, given)
+        except NotOpen:
+            screen.say(f"  {words.one_line(request.key)} was answered elsewhere meanwhile", "yellow")
+    return True

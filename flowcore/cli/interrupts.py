@@ -1,0 +1,99 @@
+"""Signals while a run moves: Ctrl-C stops it politely, a second one cancels it, a closed terminal makes it rest."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import Coroutine
+from types import TracebackType
+from typing import Any, NoReturn
+
+from flowcore.cli.exits import STOPPED
+from flowcore.cli.screen import Screen
+from flowcore.engine.run import Run
+from flowcore.errors import FlowcoreError
+
+GRACE_SECONDS = 1.0
+"""How long a cancelled command waits for threads that nobody can break off (sync tools)."""
+
+
+class Interrupts:
+    """While it's entered, signals are requests to the run."""
+
+    def __init__(self, run: Run, screen: Screen) -> None:
+        self._run = run
+        self._screen = screen
+        self._pressed = 0
+        self._asking: set[asyncio.Task[None]] = set()
+        self._handled: list[signal.Signals] = []
+        self.ended = False
+        """Whether the terminal or the system wants the whole command to end."""
+
+    def __enter__(self) -> Interrupts:
+        loop = asyncio.get_running_loop()
+        for number, act in ((signal.SIGINT, self._interrupt), (signal.SIGTERM, self._end), (_SIGHUP, self._hang_up)):
+            if number is None:
+                continue
+            try:
+                loop.add_signal_handler(number, act)
+                self._handled.append(number)
+            except (NotImplementedError, ValueError, RuntimeError):
+                pass  # this platform or thread has no such signals: Ctrl-C cancels the task, and the run rests too
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        for number in self._handled:
+            loop.remove_signal_handler(number)
+        self._handled.clear()
+
+    def _interrupt(self) -> None:
+        self._pressed += 1
+        if self._pressed == 1:
+            self._screen.tell(
+                f"stopping: '{self._run.place}' may finish, then the run rests (Ctrl-C again cancels it)", "magenta"
+            )
+            self._ask(self._run.stop())
+        elif self._pressed == 2:
+            self._screen.tell(f"cancelling '{self._run.place}' (Ctrl-C again leaves it as it is)", "magenta")
+            self._ask(self._run.cancel())
+        else:
+            leave(STOPPED)  # as a crash would: what is committed is kept, and a resume goes on from there
+
+    def _end(self) -> None:
+        self.ended = True
+        self._ask(self._run.cancel())
+
+    def _hang_up(self) -> None:
+        self._screen.close()
+        self._end()
+
+    def _ask(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._asking.add(task)
+        task.add_done_callback(self._asked)
+
+    def _asked(self, task: asyncio.Task[None]) -> None:
+        self._asking.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, FlowcoreError):
+            self._screen.tell(f"the run couldn't be told: {error.message}", "red")
+
+
+_SIGHUP = getattr(signal, "SIGHUP", None)  # not on Windows
+
+
+def leave_soon(code: int) -> None:
+    """Leave with this code after the grace, if the process hasn't ended by then."""
+    timer = threading.Timer(GRACE_SECONDS, leave, [code])
+    timer.daemon = True
+    timer.start()
+
+
+def leave(code: int) -> NoReturn:
+    """Leave at once, without waiting for threads."""
+    os._exit(code)

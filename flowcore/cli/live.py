@@ -1,0 +1,143 @@
+"""A run as it happens, line by line: transitions, text as it's streamed, tool calls and what they gave."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from flowcore.cli import words
+from flowcore.cli.asking import question
+from flowcore.cli.screen import Screen
+from flowcore.cli.story import items_of, told
+from flowcore.engine.events import Committed, Emitted, Event
+from flowcore.engine.run import Run
+from flowcore.graph.node import RETRY
+from flowcore.graph.outcomes import END
+from flowcore.machine.facts import Effect, Fact, Request, Rested, Resumed, Signal, Started, Transition
+from flowcore.stores.base import OpenRequest
+
+WIDTH = 56
+"""Columns before a transition's time and tokens."""
+DELTAS = ("response.output_text.delta", "response.refusal.delta")
+
+
+class Live:
+    """Prints a run's events; what its children do is indented. What the run has done before isn't printed again."""
+
+    def __init__(self, screen: Screen, run: Run) -> None:
+        self._screen = screen
+        self._root = root = run.id
+        self._tokens: dict[str, int] = {}
+        self._calls: dict[tuple[str, str], str] = {}
+        self._given: set[tuple[str, str]] = set()
+        self._texts: dict[str, bool] = {}
+        self._speaker: str | None = None
+        for item in (item for fact in run.facts for item in items_of(fact)):
+            if item.get("type") == "function_call":
+                self._calls[root, str(item.get("call_id"))] = str(item.get("name"))
+
+    def event(self, event: Event) -> None:
+        """Print one event."""
+        if isinstance(event, Committed):
+            self._fact(event.run, event.fact)
+        else:
+            self._emitted(event)
+
+    # -- what is emitted ----------------------------------------------------------------------------------------------
+
+    def _emitted(self, event: Emitted) -> None:
+        data = event.data
+        kind, delta = _of(data, "type"), _of(data, "delta")
+        if kind not in DELTAS or not isinstance(delta, str):
+            return
+        if self._speaker != event.run:
+            self._screen.fresh_line()
+            self._speaker = event.run
+        self._texts[event.run] = True
+        self._screen.stream(delta, "bold")
+
+    # -- what is committed --------------------------------------------------------------------------------------------
+
+    def _fact(self, run: str, fact: Fact) -> None:
+        self._speaker = None
+        usage = getattr(fact, "usage", None) or {}
+        self._tokens[run] = self._tokens.get(run, 0) + int(usage.get("total_tokens", 0))
+        if isinstance(fact, Transition):
+            self._transition(run, fact)
+        elif isinstance(fact, Effect):
+            self._effect(run, fact)
+        elif isinstance(fact, Started) and run != self._root:
+            self._say(run, f"↳ {run[len(fact.parent or '') + 1 :]}: graph '{fact.graph}'", "dim")
+        elif isinstance(fact, Request):
+            self._say(run, f"  ? {words.one_line(_asked(fact))}   [{fact.key}]", "yellow")
+        elif isinstance(fact, Signal):
+            what = f"answer to {fact.key}: {words.value(fact.value)}" if fact.kind == "answer" else f"{fact.kind} asked"
+            self._say(run, f"  ! {what}" + ("" if fact.accepted else " (came too late)"), "yellow")
+        elif isinstance(fact, Rested):
+            self._rested(run, fact)
+        elif isinstance(fact, Resumed):
+            self._say(run, f"  resumed at {fact.node} ({fact.by})", "dim")
+
+    def _transition(self, run: str, fact: Transition) -> None:
+        spoke = self._texts.pop(run, False)
+        took = [words.duration(fact.at - fact.started)]
+        tokens = self._tokens.pop(run, 0)
+        if tokens:
+            took.append(words.counted(tokens, "token"))
+        if fact.attempt > 1:
+            took.append(f"attempt {fact.attempt}")
+        move = f"{fact.node} ─ {words.one_line(fact.on, 40)} → {fact.to}"
+        line = f"{'  ' * self._depth(run)}{move}"
+        self._screen.say(f"{line:<{WIDTH}} {' · '.join(took)}", "green" if fact.to == END else "cyan")
+        if fact.on == RETRY:
+            again = "" if fact.not_before is None else f"; again in {words.duration(fact.not_before - fact.at)}"
+            void = "; the text above is void" if spoke else ""
+            self._say(
+                run, f"  attempt {fact.attempt} failed: {words.one_line(told(fact.error), 300)}{void}{again}", "red"
+            )
+        elif fact.error:
+            self._say(run, f"  after {words.one_line(told(fact.error), 300)}", "red")
+        self._items(run, fact)
+
+    def _effect(self, run: str, fact: Effect) -> None:
+        if not self._items(run, fact) and fact.child is None:
+            took = words.duration(fact.at - fact.started)
+            self._say(run, f"  ✓ {words.one_line(fact.key, 40)}: {words.value(fact.value)} ({took})", "dim")
+
+    def _rested(self, run: str, fact: Rested) -> None:
+        if self._texts.pop(run, False) and fact.standing in ("failed", "cancelled"):
+            self._say(run, "  the text above is void: its attempt wasn't finished", "red")
+        why = f": {words.one_line(told(fact.error), 300)}" if fact.error else ""
+        style = "red" if fact.standing == "failed" else "yellow"
+        self._say(run, f"{fact.node} ■ {fact.standing}{why}", style)
+
+    def _items(self, run: str, fact: Fact) -> bool:
+        """Print tool calls and outputs that a fact brought, each once. Whether it brought items."""
+        items = items_of(fact)
+        for item in items:
+            call = (run, str(item.get("call_id")))
+            if item.get("type") == "function_call" and call not in self._calls:
+                self._calls[call] = str(item.get("name"))
+                self._say(run, f"  → {words.call(str(item.get('name')), item.get('arguments'))}", "blue")
+            elif item.get("type") == "function_call_output" and call not in self._given:
+                self._given.add(call)
+                name = self._calls.get(call)
+                told = f"{words.one_line(name)}: " if name else ""
+                self._say(run, f"  ← {told}{words.value(item.get('output'))}", "blue")
+        return bool(items)
+
+    def _say(self, run: str, line: str, style: str = "") -> None:
+        self._screen.say(f"{'  ' * self._depth(run)}{line}" if line else "", style)
+
+    def _depth(self, run: str) -> int:
+        """How deep a run is below the root: a child's id adds ``/node.visit/key``."""
+        return run[len(self._root) :].count("/") // 2
+
+
+def _of(data: Any, name: str) -> Any:
+    return data.get(name) if isinstance(data, Mapping) else getattr(data, name, None)
+
+
+def _asked(fact: Request) -> str:
+    """What a request asks, on one line."""
+    return question(OpenRequest("", "", fact.key, fact.kind, fact.data, fact.schema, fact.node, fact.at))

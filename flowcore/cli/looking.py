@@ -1,0 +1,108 @@
+"""``runs`` and ``show``: the commands that only read. Each gives its exit code."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from flowcore.cli import exits, words
+from flowcore.cli.asking import show as show_request
+from flowcore.cli.drawing import mermaid_of_walk
+from flowcore.cli.hints import Hints
+from flowcore.cli.moving import graph_of
+from flowcore.cli.places import find_run, is_there, opened
+from flowcore.cli.records import dumped, request_record, row_record, story_record
+from flowcore.cli.screen import Screen
+from flowcore.cli.story import Story, busy_seconds, last_message, path_line, read_story, usage_of
+from flowcore.cli.tables import facts_table, runs_table, walk_table
+from flowcore.engine import run as engine
+from flowcore.errors import UserError
+from flowcore.stores.base import IndexRow, OpenRequest, Store
+
+ASKED = 2
+"""How many open requests of a run a list names."""
+
+
+async def runs(screen: Screen, where: str, status: str | None, limit: int, after: str | None, json: bool) -> int:
+    """List runs, from the index alone."""
+    if not is_there(where):
+        screen.result(dumped({"runs": [], "after": None}) if json else f"no runs yet: there's no store at {where}")
+        return exits.DONE
+    async with opened(where) as store:
+        page = await store.runs(standing=status, limit=limit, after=after)
+        asked: dict[str, list[OpenRequest]] = {}
+        for row in page.runs:
+            if row.waiting:
+                asked[row.run] = await store.requests(root=row.run, limit=ASKED)
+    if json:
+        listed = [
+            {**row_record(row), "requests": [request_record(one) for one in asked.get(row.run, [])]}
+            for row in page.runs
+        ]
+        screen.result(dumped({"runs": listed, "after": page.after}))
+        return exits.DONE
+    if not page.runs:
+        screen.say("no runs" + (f" that are {status}" if status else ""))
+        return exits.DONE
+    screen.result(runs_table(page.runs, asked, time.time()))
+    if page.after is not None:
+        screen.say(f"more: --after {page.after}", "dim")
+    return exits.DONE
+
+
+async def show(
+    screen: Screen, where: str, name: str, file: str | None, mermaid: bool, facts: bool, json: bool, hints: Hints
+) -> int:
+    """Show one run."""
+    async with opened(where) as store:
+        row = await find_run(store, name)
+        story = await read_story(store, row)
+        output = await _output_of(screen, store, row, file) if file is not None and row.standing == "done" else None
+    if json:
+        screen.result(dumped(story_record(story, output, facts=facts)))
+    elif mermaid:
+        screen.result(mermaid_of_walk(story.facts, row.standing, row.node).rstrip("\n"))
+    else:
+        _show_story(screen, story, output, facts, hints)
+    return exits.DONE
+
+
+async def _output_of(screen: Screen, store: Store, row: IndexRow, file: str) -> Any:
+    """A run's output as its graph gives it."""
+    found = graph_of(screen, row, file)
+    if row.run != row.root:
+        raise UserError(
+            f"'{row.run}' is a child run: its output stands in its caller's journal (show {row.parent} --facts)"
+        )
+    return (await (await engine.load(row.run, found.loaded.target, store=store)).result()).output
+
+
+def _show_story(screen: Screen, story: Story, output: Any, facts: bool, hints: Hints) -> None:
+    row = story.row
+    began = story.facts[0]
+
+    screen.say(f"run {row.run} · {words.one_line(row.graph)} ({row.fingerprint})", "bold")
+    screen.result(facts_table(story.facts, began.at) if facts else walk_table(story))
+    screen.say()
+    at = f" at '{row.node}'" if row.standing != "done" else ""
+    figures = [f"{row.standing}{at}", words.counted(row.turns, "turn")]
+    tokens = usage_of(story.facts).get("total_tokens", 0)
+    if tokens:
+        figures.append(words.counted(tokens, "token"))
+    figures.append(words.duration(busy_seconds(story.facts)))
+    screen.say(" · ".join(figures))
+    screen.say(path_line(story.facts), "dim")
+    if row.error is not None:
+        screen.say(words.clean(row.error), "red")
+    for request in story.requests:
+        show_request(screen, request)
+        for command in hints.answers(request):
+            screen.say(f"    {command}", "dim")
+    answer = output if output is not None else last_message(story.facts) if row.standing == "done" else None
+    if answer is not None:
+        screen.say()
+        screen.result(words.pretty(answer))
+    if row.standing == "running" and row.owner is None:
+        screen.say(f"its process is gone; go on with: {hints.resume(row.root)}", "yellow")
+    elif row.standing in ("failed", "stopped", "cancelled"):
+        screen.say(f"go on with: {hints.resume(row.root)}")
