@@ -31,8 +31,8 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "flowcore.engine.fanout": ("map", "parallel", "subgraph"),
     "flowcore.engine.run": ("Result", "Run", "answer", "load", "resume", "send", "start"),
     "flowcore.errors": (
-        "AgentsException", "AlreadyResumed", "BudgetExceeded", "ChildrenFailed", "EffectInDoubt", "FlowcoreError", "GraphChanged",
-        "GraphError",
+        "AgentsException", "AlreadyResumed", "BudgetExceeded", "ChildrenFailed", "EffectInDoubt",
+        "FlowcoreError", "GraphChanged", "GraphError",
         "InputGuardrailTripwireTriggered", "LimitExceeded", "MaxTurnsExceeded", "ModelBehaviorError", "ModelError",
         "ModelRefusalError", "ModelTimeoutError", "NodeTimeout", "NotOpen", "NotPaused",
         "OutputGuardrailTripwireTriggered",
