@@ -2,7 +2,8 @@
 
     uv run python benchmarks/turn.py [--json]
 
-In memory, with an instant scripted model: everything that's measured is flowcore's own work. The model is the same object in both
+In memory, with an instant scripted model: everything that's measured is flowcore's own work. The model is the same
+object in both
 loops; its own cost is part of both. Figures are medians of several rounds.
 """
 
@@ -101,7 +102,8 @@ def per_turn(run: Callable[[int], Any], turns: int, rounds: int, repeats: int) -
 
 
 def at_turn(run: Callable[[int], Any], turn: int, rounds: int) -> float:
-    """CPU microseconds of the turns around ``turn``: a longer run less a shorter one, so that what is fixed falls out."""
+    """CPU microseconds of the turns around ``turn``: a longer run less a shorter one, so that what is fixed falls
+    out."""
     span = max(5, turn // 5)
     repeats = max(1, 2000 // turn)
 

@@ -28,10 +28,11 @@ _HOMES: dict[str, tuple[str, ...]] = {
     ),
     "flowcore.engine.context": ("Context",),
     "flowcore.engine.events": ("Committed", "Emitted"),
+    "flowcore.engine.fanout": ("map", "parallel", "subgraph"),
     "flowcore.engine.run": ("Result", "Run", "answer", "load", "resume", "send", "start"),
     "flowcore.errors": (
-        "AgentsException", "AlreadyResumed", "BudgetExceeded", "EffectInDoubt", "FlowcoreError", "GraphChanged",
-        "GraphError",
+        "AgentsException", "AlreadyResumed", "BudgetExceeded", "ChildrenFailed", "EffectInDoubt",
+        "FlowcoreError", "GraphChanged", "GraphError",
         "InputGuardrailTripwireTriggered", "LimitExceeded", "MaxTurnsExceeded", "ModelBehaviorError", "ModelError",
         "ModelRefusalError", "ModelTimeoutError", "NodeTimeout", "NotOpen", "NotPaused",
         "OutputGuardrailTripwireTriggered",
@@ -55,6 +56,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "flowcore.faces.stream": (
         "AgentUpdatedStreamEvent", "RawResponsesStreamEvent", "RunItemStreamEvent", "StreamEvent",
     ),
+    "flowcore.graph.conditions": ("otherwise", "when"),
     "flowcore.graph.graph": ("Edge", "Graph", "continues"),
     "flowcore.graph.node": ("Node", "Retry", "node"),
     "flowcore.graph.outcomes": ("END", "START", "Ask", "Goto", "Key", "Of", "Pause", "Replace", "Select"),

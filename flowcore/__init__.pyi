@@ -79,6 +79,9 @@ from flowcore.agents.tools import (
 from flowcore.engine.context import Context as Context
 from flowcore.engine.events import Committed as Committed
 from flowcore.engine.events import Emitted as Emitted
+from flowcore.engine.fanout import map as map
+from flowcore.engine.fanout import parallel as parallel
+from flowcore.engine.fanout import subgraph as subgraph
 from flowcore.engine.run import (
     Result as Result,
 )
@@ -108,6 +111,9 @@ from flowcore.errors import (
 )
 from flowcore.errors import (
     BudgetExceeded as BudgetExceeded,
+)
+from flowcore.errors import (
+    ChildrenFailed as ChildrenFailed,
 )
 from flowcore.errors import (
     EffectInDoubt as EffectInDoubt,
@@ -286,6 +292,8 @@ from flowcore.faces.stream import (
 from flowcore.faces.stream import (
     StreamEvent as StreamEvent,
 )
+from flowcore.graph.conditions import otherwise as otherwise
+from flowcore.graph.conditions import when as when
 from flowcore.graph.graph import Edge as Edge
 from flowcore.graph.graph import Graph as Graph
 from flowcore.graph.graph import continues as continues
@@ -380,6 +388,7 @@ __all__ = [
     "AlreadyResumed",
     "Ask",
     "BudgetExceeded",
+    "ChildrenFailed",
     "Committed",
     "Context",
     "Edge",
@@ -497,12 +506,17 @@ __all__ = [
     "handoff",
     "input_guardrail",
     "load",
+    "map",
     "merge",
     "node",
     "open_store",
+    "otherwise",
     "output_guardrail",
+    "parallel",
     "replace",
     "resume",
     "send",
     "start",
+    "subgraph",
+    "when",
 ]

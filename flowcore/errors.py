@@ -19,6 +19,7 @@
     │   ├── RunCancelled                the run was cancelled
     │   ├── LimitExceeded               a node's limit was reached and it has no ``limit`` edge
     │   ├── NodeTimeout                 a node ran longer than its timeout (also a TimeoutError)
+    │   ├── ChildrenFailed              more children of a fan-out failed than may
     │   └── EffectInDoubt               a crash left an effect of ``on_crash="fail"`` unrecorded
     ├── StoreError                      the world's: the store can't be read or written
     └── AgentsException                 an agent's run: carries ``run_data`` where there is a run
@@ -126,6 +127,10 @@ class LimitExceeded(RunError):
 
 class NodeTimeout(RunError, TimeoutError):
     """A node ran longer than its timeout."""
+
+
+class ChildrenFailed(RunError):
+    """More children of a fan-out failed than may."""
 
 
 class EffectInDoubt(RunError):

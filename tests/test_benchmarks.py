@@ -1,4 +1,5 @@
-"""The shapes that the benchmarks promise: flat, whatever the machine. Times are printed by benchmarks/, not asserted."""
+"""The shapes that the benchmarks promise: flat, whatever the machine. Times are printed by benchmarks/, not
+asserted."""
 
 import asyncio
 import cProfile

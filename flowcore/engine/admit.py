@@ -26,7 +26,7 @@ def started(
         graph=graph.name,
         fingerprint=graph.fingerprint,
         input=graph.schema.filled(graph.initial(input)),
-        limits=codec_of(Json, "limits").admit(limits)[0],
+        limits=codec_of(Json, "limits").admit({**graph.limits, **limits})[0],
         root=live.tree.root,
         parent=parent,
         meta=codec_of(Json, "meta").admit(meta)[0] if meta else None,

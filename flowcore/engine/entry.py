@@ -16,6 +16,7 @@ from flowcore.graph.node import RETRY, TIMEOUT, Node
 from flowcore.graph.outcomes import Ask, Goto, Pause
 from flowcore.graph.state import listed
 from flowcore.machine.facts import Fact, Rested, Standing
+from flowcore.machine.fold import Preview
 
 if TYPE_CHECKING:
     from flowcore.engine.tree import Live
@@ -150,10 +151,15 @@ def _facts_of(live: Live, ctx: Context, node: Node, outcome: Any, started: float
             f"graph '{live.graph.name}': node '{node.name}' returned a {kind.__name__}; return a Goto, a Pause, a"
             " label, a dict of what is new, or None"
         )
-    live.graph.edge_for(node.name, on)
+    by_data = on is None and node.name in live.graph.conditional
+    if not by_data:
+        live.graph.edge_for(node.name, on)
     how = None
     if update:
         update, how = live.graph.schema.admit(update, f"graph '{live.graph.name}': node '{node.name}'")
+    if by_data:
+        read = Preview(live.graph.schema, live.snapshot, ctx.visit_record, update, how)
+        on = live.graph.choose(node.name, read).on
     return [live.transition(on, update, started, how=how, usage=ctx.spent)]
 
 

@@ -19,7 +19,7 @@ from flowcore.engine.failure import raise_failure, tell
 from flowcore.engine.lease import abandon, poke_local, release_left, release_quietly
 from flowcore.engine.log import log
 from flowcore.engine.tree import Live, Tree
-from flowcore.errors import NotOpen, NotPaused, RunConflict, RunError, StoreError, UserError
+from flowcore.errors import AlreadyResumed, NotOpen, NotPaused, RunConflict, RunError, StoreError, UserError
 from flowcore.graph.graph import Graph
 from flowcore.graph.values import Json, codec_of
 from flowcore.machine.facts import Fact, Standing
@@ -464,7 +464,7 @@ async def resume(
         return await run.resume(limits=limits)
     except RunConflict as error:
         log("run held by somebody else", level="warning", run=run_id, error=str(error))
-        raise RunConflict(f"run '{run_id}' can't be resumed: {error}", run_id=run_id) from None
+        raise AlreadyResumed(f"run '{run_id}' can't be resumed: {error}", run_id=run_id) from None
     except BaseException:
         await run._let_go()
         raise

@@ -11,11 +11,13 @@ from flowcore.agents.as_tool import AgentTool
 from flowcore.agents.loop import graph_of
 from flowcore.agents.options import Options, RunConfig
 from flowcore.agents.tools import FunctionTool
+from flowcore.engine.fanout import subgraph
 from flowcore.engine.run import Run, start
 from flowcore.errors import UserError
 from flowcore.faces.output import RunContentEvent, RunOutput, RunOutputEvent, events_of_run, output_of
 from flowcore.faces.sync import iterate_sync, run_sync
 from flowcore.graph.graph import Graph
+from flowcore.graph.node import Node
 from flowcore.graph.state import listed
 from flowcore.machine.plan import BUDGETS
 from flowcore.stores.base import Store
@@ -58,6 +60,22 @@ class Agent(AgentSpec[TContext]):
     def graph(self) -> Graph:
         """The agent's loop as a graph: it's checked, drawn, inspected and run like any other."""
         return graph_of(self)
+
+    def as_node(
+        self,
+        name: str | None = None,
+        *,
+        input: str = "input",
+        into: str = "output",
+        limits: dict[str, Any] | None = None,
+        **policies: Any,
+    ) -> Node:
+        """This agent as a node of a graph: it's asked what stands in the field ``input``, its output goes into
+        ``into``.
+
+        An agent that stands in an edge table by itself is one, with these fields.
+        """
+        return subgraph(self, name=name, input=input, into=into, limits=limits, **policies)
 
     def as_tool(
         self,

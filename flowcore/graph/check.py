@@ -32,7 +32,8 @@ def check(graph: Graph) -> list[Finding]:
     if broken:
         return broken  # reachability over a table with holes would only add noise
     found = [
-        *_reach(graph), *_labels(graph), *_policies(graph), *_errors(graph), *_cycles(graph), *_literals(graph),
+        *_reach(graph), *_labels(graph), *_policies(graph), *_errors(graph), *_fields(graph), *_conditions(graph),
+        *_cycles(graph), *_literals(graph),
     ]  # fmt: skip
     return sorted(found, key=lambda one: one.level != "error")
 
@@ -87,7 +88,7 @@ def _labels(graph: Graph) -> Iterable[Finding]:
         if node.labels is None:
             continue
         edges = graph.out[name]
-        own = {on for on, edge in edges.items() if edge.error is None and on not in ENGINE_LABELS}
+        own = {on for on, edge in edges.items() if edge.error is None and edge.when is None and on not in ENGINE_LABELS}
         for label in sorted(node.labels - own - ({TIMEOUT} & set(edges))):
             yield _finding(
                 graph, "label-without-edge", name,
@@ -132,6 +133,42 @@ def _policies(graph: Graph) -> Iterable[Finding]:
                 graph, "limit-without-policy", name,
                 f"node '{name}' has an edge 'limit' but no limit; give it @node(limit=n)",
             )  # fmt: skip
+
+
+def _fields(graph: Graph) -> Iterable[Finding]:
+    """A node that says which fields it uses needs them in the state."""
+    known = graph.schema.fields
+    for name, node in graph.nodes.items():
+        for field in node.fields:
+            if field not in known:
+                yield _finding(
+                    graph, "unknown-field", name,
+                    f"node '{name}' uses field '{field}', but state '{graph.schema.name}' has no such field; its fields"
+                    f" are {', '.join(repr(one) for one in known)}",
+                )  # fmt: skip
+
+
+def _conditions(graph: Graph) -> Iterable[Finding]:
+    """A condition needs a field of the state, and a value that the field could have."""
+    for name, edges in graph.conditional.items():
+        for edge in edges:
+            if edge.when is None:
+                continue
+            field = graph.schema.fields.get(edge.when.field.partition(".")[0])
+            if field is None:
+                yield _finding(
+                    graph, "unknown-field", name,
+                    f"node '{name}' asks `{edge.when}`, but state '{graph.schema.name}' has no field"
+                    f" '{edge.when.field}'; its fields are {', '.join(repr(one) for one in graph.schema.fields)}",
+                )  # fmt: skip
+                continue
+            if edge.when.op in ("==", "!=", "<", "<=", ">", ">=") and "." not in edge.when.field:
+                try:
+                    field.codec.admit(edge.when.value)
+                except UpdateError as error:
+                    yield _finding(
+                        graph, "condition-type", name, f"node '{name}' asks `{edge.when}`, which can't hold: {error}"
+                    )
 
 
 def _cycles(graph: Graph) -> Iterable[Finding]:
@@ -184,13 +221,16 @@ def _literals(graph: Graph) -> Iterable[Finding]:
         reading = read(node.fn)
         edges = graph.out[name]
         own = [on for on, edge in edges.items() if edge.error is None and on not in ENGINE_LABELS]
+        by_data = name in graph.conditional
+        if by_data:
+            own = [""]  # one way out, which no label names
         may = set(own) | ({TIMEOUT} & set(edges))
         for answer in reading.answers:
             for code, message in _wrong(graph, name, answer, own, may):
                 where = f"{reading.file}:{answer.line}"
                 level = "error" if answer.certain else "warning"
                 yield Finding(level, code, name, f"{message} [{where}]", where)
-        if reading.complete and node.labels is None:
+        if reading.complete and node.labels is None and not by_data:
             taken = {label for one in reading.answers for label in (one.on, one.late)}
             taken |= set(own) if len(own) == 1 else set()
             for label in own:

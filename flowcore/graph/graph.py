@@ -16,6 +16,7 @@ from flowcore.errors import GraphError, UndeclaredTransition, UpdateError
 from flowcore.graph import check as checks
 from flowcore.graph import draw, prove
 from flowcore.graph.bound import Bound, bounded
+from flowcore.graph.conditions import Condition, When
 from flowcore.graph.diff import Diff, diff
 from flowcore.graph.node import ENGINE_LABELS, OVER_BUDGET, RETRY, Node, label_name, make_node
 from flowcore.graph.outcomes import END, START
@@ -35,13 +36,16 @@ Target = Any
 class Edge(NamedTuple):
     """One drawn edge: from ``source``, on the outcome ``on``, to ``target`` (names). ``continues``: the target's last
     visit
-    is re-entered instead of a new one opened. ``error``: the exception class, where the label is one."""
+    is re-entered instead of a new one opened. ``error``: the exception class, where the label is one. ``when``: the
+    condition
+    on the state, where it's an edge by data."""
 
     source: str
     on: str
     target: str
     continues: bool = False
     error: type[BaseException] | None = None
+    when: Condition | None = None
 
 
 class continues(NamedTuple):
@@ -60,7 +64,8 @@ class Graph:
     output;
     without it the output is the whole final state as a dict. ``bound``: an object that nodes find as ``ctx.bound``.
     ``parts``: texts drawn inside a node. ``marks``: further names that belong to the fingerprint (tools, agents).
-    ``verify``: called as ``verify(state, node name)`` when a stored run is resumed; raises GraphChanged.
+    ``limits``: run limits that hold where ``start`` says nothing else, by name. ``verify``: called as ``verify(state,
+    node name)`` when a stored run is resumed; raises GraphChanged.
 
     Raises GraphError with every finding, each naming the node and the cure.
     """
@@ -79,6 +84,7 @@ class Graph:
         parts: Mapping[str, list[str]] | None = None,
         marks: Iterable[str] = (),
         verify: Callable[[Any, str], None] | None = None,
+        limits: Mapping[str, Any] | None = None,
     ) -> None:
         if not isinstance(name, str) or not name:
             raise GraphError(f"a graph's name is a non-empty str, not {name!r}")
@@ -92,10 +98,12 @@ class Graph:
         self.marks = tuple(marks)
         self.tools: tuple[prove.Tool, ...] = ()
         self.verify = verify
+        self.limits = dict(limits or {})
         self.nodes: dict[str, Node] = {}
         self.edges: list[Edge] = []
         self.out: dict[str, dict[str, Edge]] = {}
         self.ordinary: dict[str, Edge | None] = {}
+        self.conditional: dict[str, list[Edge]] = {}
         self.first = ""
         self.budgeted = False
         self.findings: list[checks.Finding] = []
@@ -153,12 +161,37 @@ class Graph:
         if not isinstance(edges, Mapping):
             raise GraphError(f"graph '{self.name}': edges is a dict {{source: target}}, not {shorten(edges)}")
         for source, targets in edges.items():
-            self._name(source, "source")
+            name = self._name(source, "source")
+            if isinstance(targets, list):
+                self._conditions(name, targets)
+                continue
             pairs = targets.items() if isinstance(targets, Mapping) else [(DONE, targets)]
             for on, target in pairs:
                 self._edge(source, on, target, False)
 
-    def _edge(self, source: Any, on: Any, target: Any, goes_on: bool) -> None:
+    def _conditions(self, source: str, edges: list[Any]) -> None:
+        """A node's edges by data, in the order in which they're asked; pairs among them are error and engine edges."""
+        asked = [one for one in edges if isinstance(one, When)]
+        for one in edges:
+            if isinstance(one, When):
+                if (one.condition is None) != (one is asked[-1]):
+                    raise GraphError(
+                        f"graph '{self.name}': the conditions of node '{source}' end with otherwise(...), and only"
+                        " there"
+                    )
+                self._edge(source, one.label, one.target, False, one.condition)
+            elif isinstance(one, tuple) and len(one) == 2 and (isinstance(one[0], type) or one[0] in ENGINE_LABELS):
+                self._edge(source, one[0], one[1], False)
+            else:
+                raise GraphError(
+                    f"graph '{self.name}': the edges of node '{source}' are a list, so each is a when(...), an"
+                    f" otherwise(...), or a pair (exception class, target), not {shorten(one)}; labelled edges are a"
+                    " dict"
+                )
+        out = self.out.get(source, {})
+        self.conditional[source] = [out[one.label] for one in asked]
+
+    def _edge(self, source: Any, on: Any, target: Any, goes_on: bool, condition: Condition | None = None) -> None:
         if type(target) is continues:
             target, goes_on = target.target, True
         goes_on = goes_on or on == RETRY
@@ -166,7 +199,7 @@ class Graph:
         if error is None and not (isinstance(on, str) and on):
             raise GraphError(f"graph '{self.name}': an edge's label is a str or an exception class, not {shorten(on)}")
         name = self._name(source, "source")
-        edge = Edge(name, label_name(on), self._name(target, "target"), goes_on, error)
+        edge = Edge(name, label_name(on), self._name(target, "target"), goes_on, error, condition)
         out = self.out.setdefault(edge.source, {})
         if edge.on in out:
             raise GraphError(f"graph '{self.name}': node '{edge.source}' has two edges labelled '{edge.on}'; keep one")
@@ -189,7 +222,7 @@ class Graph:
             known = None
         if known is not None:
             return known
-        node = of if isinstance(of, Node) else make_node(of)
+        node = of if isinstance(of, Node) else of.as_node() if hasattr(of, "as_node") else make_node(of)
         there = self.nodes.get(node.name)
         if there is not None and there is not node and there.fn is not node.fn:
             raise GraphError(
@@ -209,6 +242,11 @@ class Graph:
         """The edge that a node's answer takes; ``None`` stands for its only ordinary edge. Raises
         UndeclaredTransition."""
         edges = self.out.get(node, {})
+        if node in self.conditional:
+            raise UndeclaredTransition(
+                f"graph '{self.name}': the edges of node '{node}' are conditions on the state; return what is new, no"
+                " label"
+            )
         if on is None:
             edge = self.ordinary.get(node)
             if edge is not None:
@@ -224,6 +262,10 @@ class Graph:
                 " add an edge or fix the label"
             )
         return edge
+
+    def choose(self, node: str, read: Callable[[str], Any]) -> Edge:
+        """The edge by data that a node takes; ``read(name)`` gives a field of the state as it will be."""
+        return next(e for e in self.conditional[node] if e.when is None or e.when.holds(read))
 
     def edge_for_error(self, node: str, error: BaseException) -> Edge | None:
         """The declared edge for an exception: the most specific class wins."""
@@ -276,6 +318,13 @@ class Graph:
                 "edges": sorted([edge.source, edge.on, edge.target, edge.continues] for edge in self.edges),
                 "state": {name: field.shape for name, field in self.schema.fields.items()},
             }
+            bodies = {
+                node.name: [node.kind, *([name, body.fingerprint] for name, body in node.bodies)]
+                for node in self.nodes.values()
+                if node.bodies
+            }
+            if bodies:
+                table["bodies"] = bodies
             self._topology = hashlib.sha256(dumps(table)).hexdigest()
         return self._topology
 

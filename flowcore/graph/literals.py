@@ -28,7 +28,7 @@ class Answer(NamedTuple):
     form: str
     line: int
     on: str | None = None
-    update: dict[str, ast.expr] = {}  # noqa: RUF012 - a NamedTuple's default, never written to
+    update: dict[str, ast.expr] = {}
     into: str | None = None
     late: str | None = None
     certain: bool = True

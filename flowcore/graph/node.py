@@ -41,6 +41,8 @@ class Node:
     ``start(limits={"max_turns": 10})``). ``timeout``: seconds for one entry. ``waits``: the node may answer
     ``Pause``; read
     from the return annotation where there is one. ``labels``: what the return annotation says about the edges taken.
+    ``kind``: "task", or for a node that runs children "map", "parallel" or "subgraph"; ``bodies``: their graphs by
+    name. ``fields``: fields of the state that the node is known to use.
     """
 
     fn: Callable[..., Any]
@@ -52,6 +54,9 @@ class Node:
     is_async: bool = True
     takes_ctx: bool = True
     labels: frozenset[str] | None = None
+    kind: str = "task"
+    bodies: tuple[tuple[str, Any], ...] = ()
+    fields: tuple[str, ...] = ()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.fn(*args, **kwargs)

@@ -284,7 +284,9 @@ class Schema:
                 elif kind is Of:
                     wire[name] = [value.key, *value.path]
                     how = {**(how or {}), name: "of"}
-                elif kind is list and any(type(one) is Of for one in value):
+                elif (kind is list and any(type(one) is Of for one in value)) or (
+                    kind is dict and any(type(one) is Of for one in value.values())
+                ):
                     wire[name] = self._admit_parts(field, value)
                     how = {**(how or {}), name: "parts"}
                 else:
@@ -293,7 +295,13 @@ class Schema:
                 raise UpdateError(f"{where}: {error}") from None
         return wire, how
 
-    def _admit_parts(self, field: StateField, value: list[Any]) -> list[Any]:
+    def _admit_parts(self, field: StateField, value: Any) -> Any:
+        if isinstance(value, dict):
+            known = field.codec.admit({key: one for key, one in value.items() if type(one) is not Of})[0]
+            return {
+                key: {"of": [one.key, *one.path]} if type(one) is Of else {"new": known[key]}
+                for key, one in value.items()
+            }
         new = iter(field.codec.admit([one for one in value if type(one) is not Of])[0])
         return [{"of": [one.key, *one.path]} if type(one) is Of else {"new": next(new)} for one in value]
 

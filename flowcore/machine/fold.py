@@ -232,8 +232,7 @@ def _stage(
     elif how == "of":
         live = field.codec.decode(_value_of(s, visit, wire))
     elif how == "parts":
-        parts = [_value_of(s, visit, part["of"]) if "of" in part else part["new"] for part in wire]
-        live = field.codec.decode(parts)
+        live = field.codec.decode(_parts(s, visit, wire))
     elif how == "select":
         live = _selected(schema, s, wire, fact.seq)
         return field, live, live
@@ -242,6 +241,32 @@ def _stage(
     if field.reducer is append:
         return field, live, _GROWS
     return field, live, live if field.reducer is replace else field.join(s.values[name], live)
+
+
+class Preview:
+    """A state as it will be when an update is joined in, read field by field; nothing is changed."""
+
+    def __init__(
+        self, schema: Schema, s: Snapshot, visit: Visit, update: dict[str, Any], how: dict[str, str] | None
+    ) -> None:
+        self._schema = schema
+        self._s = s
+        self._visit = visit
+        self._fact = Transition(s.seq + 1, s.at, s.at, visit.node, visit.number, "", "", 0, update, how)
+
+    def __call__(self, name: str) -> Any:
+        value = self._s.values[name]
+        if name not in self._fact.update:
+            return value
+        _, live, joined = _stage(self._schema, self._s, name, self._fact.update[name], self._fact, self._visit)
+        return [*value, *live] if joined is _GROWS else joined
+
+
+def _parts(s: Snapshot, visit: Visit, wire: Any) -> Any:
+    """A list or a dict of recorded values and new ones."""
+    if isinstance(wire, dict):
+        return {key: _value_of(s, visit, part["of"]) if "of" in part else part["new"] for key, part in wire.items()}
+    return [_value_of(s, visit, part["of"]) if "of" in part else part["new"] for part in wire]
 
 
 def _selected(schema: Schema, s: Snapshot, wire: dict[str, Any], seq: int) -> list[Any]:

@@ -119,11 +119,9 @@ class Model:
             conversation_id=conversation_id,
             prompt=prompt,
         )
-        last: Any = None
-        async for last in stream:
-            pass
-        if isinstance(last, ModelResponse):
-            return last
+        async for event in stream:
+            if isinstance(event, ModelResponse):
+                return event
         raise ModelBehaviorError(f"{type(self).__name__}.stream_response ended without a ModelResponse")
 
     def stream_response(

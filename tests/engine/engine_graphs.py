@@ -1,4 +1,3 @@
-# ruff: noqa: RUF012 - a state's defaults are pydantic's, which copies them
 """Small graphs that between them use everything the engine has, and ways of running them."""
 
 from __future__ import annotations

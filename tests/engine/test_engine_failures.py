@@ -1,4 +1,4 @@
-# ruff: noqa: PT011, RUF012, E501 - the class alone is what is raised; a state's defaults are pydantic's; a table of messages
+# ruff: noqa: PT011, E501 - the class alone is what is raised; a state's defaults are pydantic's; a table of messages
 """Runs that fail, are refused, or reach a limit; and how they go on."""
 
 from __future__ import annotations

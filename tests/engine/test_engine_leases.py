@@ -127,7 +127,7 @@ async def test_of_many_threads_that_resume_one_run_one_goes_on(store: Store) -> 
     for thread in threads:
         await asyncio.to_thread(thread.join)
     assert outcomes.count("done") == 1
-    assert set(outcomes) <= {"done", "RunConflict", "NotPaused"}
+    assert set(outcomes) <= {"done", "AlreadyResumed", "NotPaused"}
     assert paid == [1]
 
 
@@ -185,7 +185,7 @@ async def test_of_two_processes_that_resume_one_run_one_goes_on(tmp_path: Path) 
         process.stdin.write("go\n")
         process.stdin.flush()
     said = sorted([(await asyncio.to_thread(process.communicate))[0].strip() for process in both])
-    assert said in (["RunConflict", "done"], ["NotPaused", "done"])
+    assert said in (["AlreadyResumed", "done"], ["NotPaused", "done"])
     assert Path(paid).read_text() == "paid\n"
 
 

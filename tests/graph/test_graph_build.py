@@ -1,4 +1,4 @@
-# ruff: noqa: RUF012, RUF043, E501, F821 - a state's defaults are pydantic's; messages as people read them; a name that comes later
+# ruff: noqa: RUF043, E501, F821 - a state's defaults are pydantic's; messages as people read them; a name that comes later
 """Declaring a graph: what is refused when it's built, in which words, and what it's drawn as."""
 
 from __future__ import annotations

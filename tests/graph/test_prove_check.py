@@ -23,7 +23,7 @@ from flowcore.graph.state import State, append
 class S(State):
     n: int = 0
     text: str = ""
-    log: Annotated[list[str], append] = []  # noqa: RUF012
+    log: Annotated[list[str], append] = []
 
 
 def graph_with(fn: Any, *labels: str, **more: Any) -> Graph:

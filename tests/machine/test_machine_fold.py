@@ -1,4 +1,3 @@
-# ruff: noqa: RUF012 - a state's defaults are pydantic's, which copies them
 """``fold`` and ``plan`` on facts made by hand: no event loop, no clock, no store."""
 
 from __future__ import annotations

@@ -61,6 +61,7 @@ _TABLE = Graph(
     takes="items",
     convert=input_items,
     gives=final_output,
+    limits={"max_turns": 10},
 )
 
 

@@ -31,7 +31,7 @@ class AgentState(State):
     ``output``).
     """
 
-    items: Annotated[list[dict[str, Json]], append] = []  # noqa: RUF012 - pydantic copies defaults
+    items: Annotated[list[dict[str, Json]], append] = []
     begun: int = 0
     view: list[dict[str, Json]] | None = None
     view_at: int = 0
@@ -40,11 +40,11 @@ class AgentState(State):
     saved: int = 0
     session_upto: int | None = None
     history_kept: list[int] | None = None
-    undecided: list[str] = []  # noqa: RUF012
+    undecided: list[str] = []
     response_id: str | None = None
     reasks: int = 0
-    used_tools: Annotated[dict[str, bool], merge] = {}  # noqa: RUF012
-    verdicts: Annotated[list[dict[str, Json]], append] = []  # noqa: RUF012
+    used_tools: Annotated[dict[str, bool], merge] = {}
+    verdicts: Annotated[list[dict[str, Json]], append] = []
     tripped: dict[str, Json] | None = None
     refused: str | None = None
     final: str = "message"
