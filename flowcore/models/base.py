@@ -119,9 +119,12 @@ class Model:
             conversation_id=conversation_id,
             prompt=prompt,
         )
+        reply: ModelResponse | None = None
         async for event in stream:
             if isinstance(event, ModelResponse):
-                return event
+                reply = event
+        if reply is not None:
+            return reply
         raise ModelBehaviorError(f"{type(self).__name__}.stream_response ended without a ModelResponse")
 
     def stream_response(
