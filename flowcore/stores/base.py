@@ -22,6 +22,7 @@ import secrets
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 from flowcore.machine.facts import Fact, Standing
@@ -43,7 +44,13 @@ class Owner(NamedTuple):
     def this_process(cls) -> Owner:
         """A new owner for this process."""
         pid = os.getpid()
-        return cls(f"{pid}-{secrets.token_hex(6)}", socket.gethostname(), pid, process_born(pid) or "")
+        return cls(f"{pid}-{secrets.token_hex(6)}", *_identity(pid))
+
+
+@lru_cache(maxsize=1)
+def _identity(pid: int) -> tuple[str, int, str]:
+    """Host, pid and birth of this process, looked up once: neither changes while it lives (a fork has another pid)."""
+    return socket.gethostname(), pid, process_born(pid) or ""
 
 
 def process_born(pid: int) -> str | None:
