@@ -34,8 +34,8 @@ class Interrupts:
     def __enter__(self) -> Interrupts:
         loop = asyncio.get_running_loop()
         for number, act in ((signal.SIGINT, self._interrupt), (signal.SIGTERM, self._end), (_SIGHUP, self._hang_up)):
-            if number is None:
-                continue
+            if number is None or signal.getsignal(number) is signal.SIG_IGN:
+                continue  # as under nohup: whoever started us wants it so
             try:
                 loop.add_signal_handler(number, act)
                 self._handled.append(number)
