@@ -48,13 +48,14 @@ _HOMES: dict[str, tuple[str, ...]] = {
     ),
     "flowcore.faces.output": (
         "RunCancelledEvent", "RunCompletedEvent", "RunContentEvent", "RunErrorEvent", "RunEvent", "RunOutput",
-        "RunOutputEvent", "RunPausedEvent", "RunStartedEvent", "RunStatus", "ToolCallCompletedEvent",
-        "ToolCallStartedEvent", "ToolExecution",
+        "RunOutputEvent", "RunPausedEvent", "RunRetryEvent", "RunStartedEvent", "RunStatus",
+        "ToolCallCompletedEvent", "ToolCallStartedEvent", "ToolExecution",
     ),
     "flowcore.faces.results": ("RunErrorDetails", "RunResult", "RunResultStreaming"),
     "flowcore.faces.runner": ("DEFAULT_MAX_TURNS", "Runner"),
     "flowcore.faces.stream": (
-        "AgentUpdatedStreamEvent", "RawResponsesStreamEvent", "RunItemStreamEvent", "StreamEvent",
+        "AgentUpdatedStreamEvent", "ModelRetryStreamEvent", "RawResponsesStreamEvent", "RunItemStreamEvent",
+        "StreamEvent",
     ),
     "flowcore.graph.conditions": ("otherwise", "when"),
     "flowcore.graph.graph": ("Edge", "Graph", "continues"),

@@ -255,6 +255,9 @@ from flowcore.faces.output import (
     RunPausedEvent as RunPausedEvent,
 )
 from flowcore.faces.output import (
+    RunRetryEvent as RunRetryEvent,
+)
+from flowcore.faces.output import (
     RunStartedEvent as RunStartedEvent,
 )
 from flowcore.faces.output import (
@@ -282,6 +285,9 @@ from flowcore.faces.runner import DEFAULT_MAX_TURNS as DEFAULT_MAX_TURNS
 from flowcore.faces.runner import Runner as Runner
 from flowcore.faces.stream import (
     AgentUpdatedStreamEvent as AgentUpdatedStreamEvent,
+)
+from flowcore.faces.stream import (
+    ModelRetryStreamEvent as ModelRetryStreamEvent,
 )
 from flowcore.faces.stream import (
     RawResponsesStreamEvent as RawResponsesStreamEvent,
@@ -423,6 +429,7 @@ __all__ = [
     "ModelProvider",
     "ModelRefusalError",
     "ModelResponse",
+    "ModelRetryStreamEvent",
     "ModelSettings",
     "ModelTimeoutError",
     "Node",
@@ -468,6 +475,7 @@ __all__ = [
     "RunPausedEvent",
     "RunResult",
     "RunResultStreaming",
+    "RunRetryEvent",
     "RunStartedEvent",
     "RunStatus",
     "Runner",

@@ -16,7 +16,6 @@ from flowcore.errors import UserError
 from flowcore.models.base import Item, Model
 from flowcore.models.provider import ModelProvider
 from flowcore.models.settings import ModelSettings
-from flowcore.models.usage import Usage
 
 if TYPE_CHECKING:
     from flowcore.engine.context import Context
@@ -126,9 +125,7 @@ class Options:
         counts = run.usage
         usage = wrapper.usage
         if usage.requests != counts.get("requests", 0) or usage.total_tokens != counts.get("total_tokens", 0):
-            fresh = Usage.from_counts(counts)
-            for name in Usage.__slots__:  # in place: who holds the wrapper sees it
-                setattr(usage, name, getattr(fresh, name))
+            usage.take(counts)  # in place: who holds the wrapper sees it
         return wrapper
 
 

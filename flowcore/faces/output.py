@@ -16,8 +16,13 @@ from flowcore.engine.run import Run
 from flowcore.errors import FlowcoreError
 from flowcore.faces.items import ToolCallItem, ToolCallOutputItem
 from flowcore.faces.results import RunResult
-from flowcore.faces.stream import RunItemStreamEvent, Translator
-from flowcore.machine.facts import Transition
+from flowcore.faces.stream import (
+    ModelRetryStreamEvent,
+    RawResponsesStreamEvent,
+    RunItemStreamEvent,
+    StreamEvent,
+    Translator,
+)
 from flowcore.models.base import Item
 from flowcore.stores.base import OpenRequest
 
@@ -42,6 +47,7 @@ class RunEvent(StrEnum):
     run_error = "RunError"
     run_cancelled = "RunCancelled"
     run_paused = "RunPaused"
+    run_retry = "RunRetry"
     tool_call_started = "ToolCallStarted"
     tool_call_completed = "ToolCallCompleted"
 
@@ -164,6 +170,14 @@ class RunPausedEvent(BaseRunOutputEvent):
 
 
 @dataclass(slots=True)
+class RunRetryEvent(BaseRunOutputEvent):
+    """A model call failed midway and is made again: the content since the last tool's result is void."""
+
+    content: str = ""
+    attempt: int = 1
+
+
+@dataclass(slots=True)
 class ToolCallStartedEvent(BaseRunOutputEvent):
     """The model asked for a tool."""
 
@@ -185,9 +199,13 @@ RunOutputEvent: TypeAlias = (
     | RunErrorEvent
     | RunCancelledEvent
     | RunPausedEvent
+    | RunRetryEvent
     | ToolCallStartedEvent
     | ToolCallCompletedEvent
 )
+
+_Base: TypeAlias = tuple[str, str | None, str, str | None]
+"""What all events begin with."""
 
 _STATUS = {
     "running": RunStatus.running,
@@ -208,7 +226,7 @@ async def output_of(
     error: Exception | None = None
     content: Any = None
     try:
-        await result.settle()
+        await result._settle()
         content = result.final_output
     except Exception as raised:
         if raise_on_error:
@@ -291,24 +309,10 @@ async def events_of_run(
     run._tree.listen(first)
     try:
         async for event in run:
-            if event.run != run.id:
-                continue
-            if isinstance(event, Emitted):
-                text = _delta(event.data)
-                if text:
-                    yield RunContentEvent(*base, RunEvent.run_content, text)
-            elif isinstance(event.fact, Transition):
-                for one in translator.events_of(event):
-                    if not isinstance(one, RunItemStreamEvent):
-                        continue
-                    if one.name == "tool_called":
-                        tool = calls[one.item.item.get("call_id")] = _execution(one.item.item)
-                        yield ToolCallStartedEvent(*base, RunEvent.tool_call_started, tool)
-                    elif one.name == "tool_output":
-                        done = calls.get(one.item.item["call_id"])
-                        if done is not None:
-                            done.result = one.item.item["output"]
-                            yield ToolCallCompletedEvent(*base, RunEvent.tool_call_completed, done, done.result)
+            for one in translator.events_of(event):
+                shaped = _shaped(one, base, calls)
+                if shaped is not None:
+                    yield shaped
     finally:
         run._tree.leave(first)
     output = await output_of(run, agent, input, options, raise_on_error, first.at)
@@ -321,6 +325,26 @@ async def events_of_run(
         yield RunPausedEvent(*base, RunEvent.run_paused, output.tools, output.requirements)
     elif everything:
         yield RunCompletedEvent(*base, RunEvent.run_completed, output.content, output.content_type, output.metrics)
+
+
+def _shaped(one: StreamEvent, base: _Base, calls: dict[Any, ToolExecution]) -> RunOutputEvent | None:
+    """A stream event in the words of ``Agent.run``; None for one that it doesn't tell."""
+    if isinstance(one, RawResponsesStreamEvent):
+        text = _delta(one.raw)
+        return RunContentEvent(*base, RunEvent.run_content, text) if text else None
+    if isinstance(one, ModelRetryStreamEvent):
+        return RunRetryEvent(*base, RunEvent.run_retry, str(one.error.get("message", "")), one.attempt)
+    if not isinstance(one, RunItemStreamEvent):
+        return None
+    item = one.item.item
+    if one.name == "tool_called":
+        tool = calls[item.get("call_id")] = _execution(item)
+        return ToolCallStartedEvent(*base, RunEvent.tool_call_started, tool)
+    if one.name == "tool_output" and item["call_id"] in calls:
+        tool = calls[item["call_id"]]
+        tool.result = item["output"]
+        return ToolCallCompletedEvent(*base, RunEvent.tool_call_completed, tool, tool.result)
+    return None
 
 
 class _FirstText:

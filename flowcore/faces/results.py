@@ -80,7 +80,7 @@ class RunResultBase:
         Raises NotPaused when it's done, and what ``Runner.run`` raises.
         """
         run = await self.run.resume(limits=limits)
-        return await RunResult(run, self.input, self._options, _max_turns(run, None)).settle()
+        return await RunResult(run, self.input, self._options, _max_turns(run, None))._settle()
 
     def resume_streamed(self, *, limits: dict[str, Any] | None = None) -> RunResultStreaming:
         """``resume``, streamed: the result is there at once, and the run goes on in a task of the running loop."""
@@ -155,7 +155,7 @@ class RunResultBase:
     def interruptions(self) -> list[ToolApprovalItem]:
         """The calls that wait for a person, those of nested agents among them."""
         found = []
-        for request in self._requests:
+        for request in self._requests if self.run.standing == "waiting" else ():
             if request.kind == APPROVAL:
                 item = {"type": "function_call", "name": request.data["tool"], "call_id": request.data["call_id"],
                         "arguments": request.data["arguments"]}  # fmt: skip
@@ -235,7 +235,7 @@ class RunResult(RunResultBase):
     def run(self) -> Run:
         return self._run
 
-    async def settle(self) -> RunResult:
+    async def _settle(self) -> RunResult:
         """Move the run until it rests; the result. Raises what ended it badly."""
         await self._run.drive()
         self._requests = await self._run.requests() if self._run.standing == "waiting" else []

@@ -55,7 +55,7 @@ class Runner:
         """
         options = Options(context, RunConfig.of(run_config), error_handlers)
         run = await _admit(starting_agent, input, options, max_turns, session, store, run_id, limits, False)
-        return await RunResult(run, input, options, max_turns).settle()
+        return await RunResult(run, input, options, max_turns)._settle()
 
     @classmethod
     def run_sync(

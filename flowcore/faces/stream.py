@@ -19,6 +19,7 @@ from flowcore.faces.items import (
     ToolCallItem,
     ToolCallOutputItem,
 )
+from flowcore.graph.node import RETRY
 from flowcore.machine.facts import Transition
 from flowcore.models.openai_types import typed_event
 
@@ -54,7 +55,17 @@ class AgentUpdatedStreamEvent:
     type = "agent_updated_stream_event"
 
 
-StreamEvent: TypeAlias = RawResponsesStreamEvent | RunItemStreamEvent | AgentUpdatedStreamEvent
+@dataclass(eq=False)
+class ModelRetryStreamEvent:
+    """A model call that had streamed something failed and is made again: the raw events of its ``attempt`` (from 1) are
+    void. ``error``: ``{kind, message}``."""
+
+    attempt: int
+    error: dict[str, Any]
+    type = "model_retry_event"
+
+
+StreamEvent: TypeAlias = RawResponsesStreamEvent | RunItemStreamEvent | AgentUpdatedStreamEvent | ModelRetryStreamEvent
 
 _NAMES: list[tuple[type[RunItem], str]] = [
     (HandoffCallItem, "handoff_requested"),
@@ -74,6 +85,8 @@ class Translator:
         self.run = run
         self.reader = Reader(crew.agents, crew.current(run.state).name, options)
         self.agent = self.reader.agent
+        self._said = False
+        """Whether the attempt that goes on has emitted anything."""
 
     def events_of(self, event: Event) -> Iterator[StreamEvent]:
         """What an event of the machine is to a reader; nothing for a child's, or for a fact without items."""
@@ -83,9 +96,14 @@ class Translator:
             data = event.data
             kind = data.get("type") if isinstance(data, dict) else getattr(data, "type", None)
             if isinstance(kind, str):
+                self._said = True
                 yield RawResponsesStreamEvent(data)
             return
         fact = event.fact
+        if isinstance(fact, Transition) and self._said:
+            self._said = False
+            if fact.on == RETRY:
+                yield ModelRetryStreamEvent(fact.attempt, fact.error or {})
         if not isinstance(fact, Transition) or not ("items" in fact.update or "agent" in fact.update):
             return
         items = new_items(self.run, fact.seq)

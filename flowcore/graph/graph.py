@@ -373,9 +373,9 @@ class Graph:
         return diff(self, other)
 
     def with_(self, **changes: Any) -> Graph:
-        """The same table with another ``name``, ``bound``, ``parts``, ``tools``, ``marks`` or ``verify``; nothing is
-        checked again."""
-        unknown = set(changes) - {"name", "bound", "parts", "tools", "marks", "verify"}
+        """The same table with another ``name``, ``bound``, ``parts``, ``tools``, ``marks``, ``verify`` or ``gives``;
+        nothing is checked again."""
+        unknown = set(changes) - {"name", "bound", "parts", "tools", "marks", "verify", "gives"}
         if unknown:
             raise TypeError(f"with_() can't change {listed(sorted(unknown))}")
         self.build()._table_hash()

@@ -6,7 +6,19 @@ from typing import Any
 import pytest
 from agents_making import agent, begin, function_call, labels, outputs, reopened
 
-from flowcore import Agent, MemoryStore, NotOpen, Runner, Usage, UserError, answer, function_tool, resume
+from flowcore import (
+    Agent,
+    GuardrailFunctionOutput,
+    MemoryStore,
+    NotOpen,
+    Runner,
+    Usage,
+    UserError,
+    answer,
+    function_tool,
+    input_guardrail,
+    resume,
+)
 from flowcore.machine.facts import Request, Started
 from flowcore.testing import ModelStep, ScriptedModel, journals
 
@@ -402,3 +414,20 @@ async def test_usage_of_a_waiting_child_is_counted_once():
     await result.run.answer("c1", True)
     result = await result.resume()
     assert result.context_wrapper.usage.total_tokens == 8
+
+
+async def test_a_nested_agents_tripped_guardrail_is_told_to_the_model():
+    @input_guardrail
+    async def no(ctx, agent, input):
+        return GuardrailFunctionOutput(None, True)
+
+    inner = agent("never", name="Inner", input_guardrails=[no])
+    result = await Runner.run(agent(function_call("inner", {"input": "x"}), "oh", tools=[inner.as_tool()]), "go")
+    assert result.final_output == "oh"
+    assert "guardrail 'no' of agent 'Inner' triggered its tripwire" in outputs(result.to_input_list())[0]
+
+
+async def test_a_nested_agents_output_of_a_type_is_told_as_json():
+    inner = agent('{"response": [1, 2]}', name="Inner", output_type=list[int])
+    result = await Runner.run(agent(function_call("inner", {"input": "x"}), "oh", tools=[inner.as_tool()]), "go")
+    assert outputs(result.to_input_list()) == ['{"response": [1, 2]}']

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from flowcore import (
     Agent,
+    GraphChanged,
     GuardrailFunctionOutput,
     MemoryStore,
     ModelError,
@@ -564,3 +565,48 @@ async def test_a_run_config_isnt_stored():
     first = result.run.facts[0]
     assert isinstance(first, Started)
     assert first.meta == {"face": "runner", "workflow": "w"}
+
+
+# --- a changed agent --------------------------------------------------------------------------------------------------
+
+
+async def waiting_run(store: Any) -> Any:
+    clerk = agent(function_call("delete", {"row": "a"}, "c1"), "done", tools=[delete, add])
+    run = await start(clerk, "go", store=store)
+    assert await run.drive() == "waiting"
+    return run
+
+
+async def test_a_run_that_waits_to_call_a_tool_that_is_gone_is_refused_by_name():
+    run = await waiting_run(store := MemoryStore(keep_bytes=True))
+    with pytest.raises(GraphChanged, match="waits to call 'delete', which agent 'Clerk' no longer has"):
+        await load(run.id, agent("done", tools=[add]), store=store)
+
+
+async def test_a_run_whose_agent_is_gone_is_refused_by_name():
+    run = await waiting_run(store := MemoryStore(keep_bytes=True))
+    with pytest.raises(GraphChanged, match="current agent is 'Clerk', which 'Other' doesn't lead to any more"):
+        await load(run.id, agent("done", name="Other", tools=[delete]), store=store)
+
+
+async def test_a_tool_that_nobody_waits_for_may_come_and_go():
+    run = await waiting_run(store := MemoryStore(keep_bytes=True))
+    await run.answer("c1", True)
+    again = await resume(run.id, agent("?", "done", tools=[delete]), store=store)
+    assert (await again).output == "done"
+
+
+async def test_text_that_utf8_cant_carry_survives(make_store):
+    @function_tool
+    async def odd() -> str:
+        """Odd."""
+        return "nul \0 and half \ud83d"
+
+    store = make_store()
+    run = await start(agent(function_call("odd"), "done \udc00", tools=[odd]), "in \ud800", store=store)
+    assert await run.drive() == "done"
+    again = await load(run.id, agent(tools=[odd]), store=store)
+    assert again.state.items[0]["content"] == "in \ud800"
+    assert outputs(again.state.items) == ["nul \0 and half \ud83d"]
+    assert (await again.result()).output == "done \udc00"
+    await store.close()

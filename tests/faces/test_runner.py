@@ -18,8 +18,11 @@ from flowcore import (
     MaxTurnsExceeded,
     MemoryStore,
     MessageOutputItem,
+    Model,
     ModelBehaviorError,
     ModelError,
+    ModelResponse,
+    ModelRetryStreamEvent,
     ModelSettings,
     RawResponsesStreamEvent,
     ReasoningItem,
@@ -27,6 +30,7 @@ from flowcore import (
     RunItemStreamEvent,
     Runner,
     RunResult,
+    RunRetryEvent,
     SqliteStore,
     ToolCallItem,
     ToolCallOutputItem,
@@ -419,16 +423,75 @@ async def test_a_cancelled_await_cancels_the_run():
     assert (await store.get("r")).standing == "cancelled"
 
 
-async def test_a_retry_voids_what_its_attempt_streamed():
-    async def half(asked):
-        raise ModelError("broke off", status_code=503, retryable=True)
+class Breaking(Model):
+    """Breaks off in the middle of its first reply."""
 
-    settings = ModelSettings(retry=ModelRetrySettings(max_retries=1, backoff={"initial_delay": 0}))
-    clerk = Agent(name="A", model=ScriptedModel([half, "done"]), model_settings=settings)
+    model = "breaking"
+
+    def __init__(self) -> None:
+        self.inner = ScriptedModel(["half a reply", "the whole reply"])
+        self.calls = 0
+
+    async def stream_response(self, *arguments, **more):
+        self.calls += 1
+        async for event in self.inner.stream_response(*arguments, **more):
+            yield event
+            if self.calls == 1 and isinstance(event, dict) and event.get("type") == "response.output_text.delta":
+                raise ModelError("broke off", status_code=503, retryable=True)
+
+
+QUICK = ModelSettings(retry=ModelRetrySettings(max_retries=1, backoff={"initial_delay": 0}))
+
+
+async def test_a_retry_says_that_what_its_attempt_streamed_is_void():
+    result = Runner.run_streamed(Agent(name="A", model=Breaking(), model_settings=QUICK), "go")
+    events = [event async for event in result.stream_events()]
+    at = next(i for i, event in enumerate(events) if isinstance(event, ModelRetryStreamEvent))
+    assert (events[at].attempt, events[at].error["message"]) == (1, "broke off")
+    assert "".join(event.data.delta for event in events[:at] if _is_delta(event)) == "half"
+    assert "".join(event.data.delta for event in events[at:] if _is_delta(event)) == "the whole reply"
+    assert result.final_output == "the whole reply"
+
+
+def test_content_that_a_retry_voids_is_told_to_the_reader():
+    said = ""
+    for chunk in Agent(name="A", model=Breaking(), model_settings=QUICK).run("go", stream=True):
+        said = "" if isinstance(chunk, RunRetryEvent) else said + chunk.content
+    assert said == "the whole reply"
+
+
+async def test_a_retry_of_a_call_that_streamed_nothing_isnt_an_event():
+    clerk = Agent(name="A", model=ScriptedModel([ModelError("busy", status_code=503, retryable=True), "done"]))
+    clerk.model_settings = QUICK
     result = Runner.run_streamed(clerk, "go")
-    seen = names([event async for event in result.stream_events()])
-    assert result.final_output == "done"
-    assert seen.count("message_output_created") == 1
+    assert names([event async for event in result.stream_events()])[-1] == "message_output_created"
+
+
+async def test_a_nested_agents_events_arent_the_callers():
+    inner = agent("inner says", name="Inner")
+    top = agent(function_call("inner", {"input": "x"}), "top says", tools=[inner.as_tool()])
+    result = Runner.run_streamed(top, "go")
+    events = [event async for event in result.stream_events()]
+    assert "".join(event.data.delta for event in events if _is_delta(event)) == "top says"
+    assert [name for name in names(events) if not name.startswith("raw")] == [
+        "agent Assistant",
+        "tool_called",
+        "tool_output",
+        "message_output_created",
+    ]
+
+
+@pytest.mark.parametrize("parallel", [True, False])
+async def test_a_raw_item_is_the_very_object_of_the_models_client(parallel):
+    @input_guardrail(run_in_parallel=parallel)
+    def fine(ctx, agent, input):
+        return GuardrailFunctionOutput(None, False)
+
+    raws = [object(), object()]
+    replies = [ModelResponse([ADD], raw_output=[raws[0]]), ModelResponse([message("done")], raw_output=[raws[1]])]
+    result = await Runner.run(agent(*replies, tools=[add], input_guardrails=[fine]), "go")
+    assert result.new_items[0].raw_item is raws[0]
+    assert result.new_items[2].raw_item is raws[1]
 
 
 # --- exceptions -------------------------------------------------------------------------------------------------------

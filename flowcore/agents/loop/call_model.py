@@ -30,6 +30,10 @@ MODEL = "model"
 """The key of the model call where guardrails run beside it."""
 
 
+DELAYS = ModelRetryBackoffSettings(initial_delay=0.5, max_delay=8.0)
+"""The waits between a call's attempts where the settings say nothing, in seconds."""
+
+
 @dataclass(slots=True)
 class Turn:
     """What is resolved for one model call."""
@@ -97,7 +101,7 @@ def _retry(ctx: Context, turn: Turn) -> Retry:
     """The policy of this call: the settings' own where they have one, else three attempts with growing waits. Only what
     the model raised is tried again."""
     wanted = turn.settings.retry
-    delays = ModelRetryBackoffSettings(initial_delay=0.5, max_delay=8.0)
+    delays = DELAYS
     attempts, ask = 3, None
     if wanted is not None:
         attempts, ask = (wanted.max_retries or 0) + 1, wanted.policy

@@ -14,7 +14,7 @@ from flowcore.agents.as_tool import AgentTool
 from flowcore.agents.context import RunContextWrapper, ToolContext
 from flowcore.agents.items import function_output
 from flowcore.agents.loop.saving import save
-from flowcore.agents.loop.state import AgentState
+from flowcore.agents.loop.state import AgentState, told_output
 from flowcore.agents.options import Options, options_of
 from flowcore.agents.tools import FunctionTool, FunctionToolResult, output_to_wire
 from flowcore.engine.context import Context
@@ -210,7 +210,14 @@ async def _call_agent(ctx: Context, options: Options, tool: AgentTool, call: Cal
         return f"An error occurred while parsing tool arguments. Please try again with valid JSON. Error: {error}"
     turns = 10 if tool.max_turns is None else tool.max_turns
     config = Options(options.context, options.config, None)
-    output = await ctx.child(tool.agent, asked, call.key, limits={"max_turns": turns}, context=config)
+    graph = tool.agent.graph.with_(gives=told_output)
+    told = await ctx.child(graph, asked, call.key, limits={"max_turns": turns}, context=config)
+    if "tripped" in told:
+        return (
+            "An error occurred while running the tool. Please try again."
+            f" Error: guardrail '{told['tripped']}' of agent '{tool.agent.name}' triggered its tripwire"
+        )
+    output = told["output"]
     if tool.extract is not None:
         output = tool.extract(output)
         if inspect.isawaitable(output):

@@ -20,14 +20,11 @@ class AgentState(State):
     """An agent's run.
 
     ``items``: everything that happened, in wire form, the input first (``begun`` items of it). ``view``: what the
-    model sees of the
-    first ``view_at`` items where a handoff filter chose; later items join it. ``agent``: the current agent.
-    ``reply_at``: where in
-    ``items`` the last reply begins. ``saved``: how many items the session has. ``session_upto``: the session's last
-    position when the run
-    began; ``history_kept``: which of the session's items until then the model sees where a filter chose (None: all).
-    ``undecided``: requests that the last tools' entry left open.
-    ``verdicts``: what guardrails said. ``final``: how the output comes about, "message" or "value" (then it's
+    model sees of the first ``view_at`` items where a handoff filter chose; later items join it. ``agent``: the current
+    agent. ``reply_at``: where in ``items`` the last reply begins. ``saved``: how many items the session has.
+    ``session_upto``: the session's last position when the run began; ``history_kept``: which of the session's items
+    until then the model sees where a filter chose (None: all). ``undecided``: requests that the last tools' entry left
+    open. ``verdicts``: what guardrails said. ``final``: how the output comes about, "message" or "value" (then it's
     ``output``).
     """
 
@@ -65,6 +62,12 @@ def final_output(values: Mapping[str, Any]) -> Any:
         return values["output"]
     message = last_message(values["items"][values["reply_at"] :])
     return "" if message is None else text_of(message)
+
+
+def told_output(values: Mapping[str, Any]) -> Any:
+    """What a run tells the agent whose tool it is: ``{"output": …}``, or ``{"tripped": the guardrail's name}``."""
+    tripped = values["tripped"]
+    return {"output": final_output(values)} if tripped is None else {"tripped": tripped["guardrail"]}
 
 
 def typed_output(state: AgentState, agent: AgentSpec[Any]) -> Any:
