@@ -6,8 +6,13 @@ from importlib import import_module
 from typing import Any
 
 _HOMES: dict[str, tuple[str, ...]] = {
+    "flowcore.testing.cases": ("load_graph", "write_test_case"),
     "flowcore.testing.clock": ("ManualClock",),
+    "flowcore.testing.coverage": ("EdgeCoverage", "GraphCoverage", "edge_coverage"),
     "flowcore.testing.crash": ("Crash", "CrashingStore", "Kills", "finish", "kill_everywhere"),
+    "flowcore.testing.paths": ("assert_path", "assert_state", "diff", "explain", "run_path"),
+    "flowcore.testing.recording": ("RecordedStep", "Recording"),
+    "flowcore.testing.replay": ("Played", "ReplayDiverged", "play", "play_sync", "replay"),
     "flowcore.testing.scripted": (
         "ModelCall",
         "ModelStep",
@@ -18,6 +23,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "message",
         "refusal",
     ),
+    "flowcore.testing.simulate": ("Simulation", "simulate"),
     "flowcore.testing.walks": ("journals", "same_walk", "walk_form"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
