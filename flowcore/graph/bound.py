@@ -1,9 +1,9 @@
 """How long a walk can get: a number, from the limits, the retry policies and the table.
 
-The longest walk is a flow of one unit through a network in which each place is three vertices: where a new visit
-arrives (``in``), where its body runs (``body``: as often as its limit says), where a limit or a budget leads past the
-body (``skip``). An edge that continues a visit leads past the count (``again``). Strongly connected parts are solved
-one by one, last ones first, so that of two branches the longer one counts. A flow may hold a loop that the rest of it
+The longest walk is a flow of one unit through a network in which each place is several vertices: where a new visit
+arrives ("in"), where its body runs ("body": as often as its limit says), where a limit or a budget leads past the body
+("full", "over"). An edge that continues a visit leads past the count ("again"). Strongly connected parts are solved one
+by one, last ones first, so that of two branches the longer one counts. A flow may hold a loop that the rest of it
 doesn't touch: then the number is an upper bound, and ``exact`` is False. Finding the exact number is as hard as finding
 a graph's longest path.
 """
@@ -11,7 +11,7 @@ a graph's longest path.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import total_ordering
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -24,10 +24,21 @@ from flowcore.graph.prove import Path, Proof
 if TYPE_CHECKING:
     from flowcore.graph.graph import Edge, Graph
 
-Vertex: TypeAlias = tuple[str, str]
-"""``(kind, node)``; kinds are "in", "body", "skip", "again" and "stop"."""
 
-STOP: Vertex = ("stop", "")
+class Vertex(NamedTuple):
+    """``kind``: "in", "again", "body", "full", "over" or "stop". What is used up stays so: ``full`` names the nodes
+    that a limit has led past their bodies, ``spent`` those that a budget has; their bodies don't run again."""
+
+    kind: str
+    node: str
+    full: tuple[str, ...] = ()
+    spent: tuple[str, ...] = ()
+
+
+STOP = Vertex("stop", "")
+SKIPS = ("full", "over")
+TRACKED = 4
+"""Up to so many nodes with an edge ``limit`` or ``over_budget``: what comes after each of these is told apart."""
 SHOWN = 20_000
 """The longest walk that is written out to see whether the bound is reached."""
 
@@ -82,12 +93,13 @@ class Bound(Proof):
 class Rules(NamedTuple):
     """What bounds each node of a graph: ``most`` visits whose body runs, ``retries`` per visit (None: no bound), and
     the ``limited`` ones whose edge ``limit`` can be taken. ``counts``: what the engine takes for bounding when the edge
-    of a limit or a budget leads back."""
+    of a limit or a budget leads back. ``apart``: nodes with such edges, few enough to tell apart what comes after."""
 
     most: dict[str, int | None]
     retries: dict[str, int | None]
     limited: frozenset[str]
     counts: frozenset[str]
+    apart: frozenset[str]
 
 
 def bounded(graph: Graph, limits: Mapping[str, int | None], waits: int | None) -> Bound:
@@ -100,9 +112,12 @@ def bounded(graph: Graph, limits: Mapping[str, int | None], waits: int | None) -
     if endless is not None:
         return Bound(claim, None, loop=endless[0], reason=endless[1])
     _limit_skips(graph, rules, net)
-    total, steps = _longest(net, ("in", graph.first))
-    walk = _walk(graph, rules, net, steps) if total <= SHOWN else None
-    return Bound(claim, total, longest=walk if walk is not None and possible(graph, rules, walk, total) else None)
+    total, steps = _longest(net, Vertex("in", graph.first))
+    longest = _shown(graph, rules, net, total, steps)
+    if longest is None and graph.budgeted:  # as long without a budget: what a budget cuts short is harder to walk
+        cheap = {vertex: {to: link for to, link in net[vertex].items() if to.kind != "over"} for vertex in net}
+        longest = _shown(graph, rules, cheap, total, _longest(cheap, Vertex("in", graph.first))[1])
+    return Bound(claim, total, longest=longest)
 
 
 # -- what bounds a node ----------------------------------------------------------------------------------------------
@@ -130,7 +145,9 @@ def _rules(graph: Graph, limits: Mapping[str, int | None], waits: int | None) ->
         name: (_attempts(node.retry) or 1) - 1 if node.retry is None or _attempts(node.retry) else None
         for name, node in graph.nodes.items()
     }
-    return Rules(most, retries, frozenset(limited), frozenset(counts))
+    skipping = limited | {name for name, edges in graph.out.items() if OVER_BUDGET in edges}
+    apart = skipping if len(skipping) <= TRACKED else set()
+    return Rules(most, retries, frozenset(limited), frozenset(counts), frozenset(apart))
 
 
 def _attempts(retry: Retry | None) -> int | None:
@@ -169,46 +186,76 @@ Net: TypeAlias = dict[Vertex, dict[Vertex, Link]]
 
 
 def _net(graph: Graph, rules: Rules) -> Net:
-    net: Net = defaultdict(dict)
-    for name in graph.nodes:
-        into, body, skip, again = (("in", name), ("body", name), ("skip", name), ("again", name))
-        skips = name in rules.limited or OVER_BUDGET in graph.out[name]
-        net[into][body] = Link(rules.retries[name] or 0, rules.most[name])
-        net[into][STOP] = net[body][STOP] = Link(0)
-        if any(edge.continues and edge.on != RETRY and edge.target == name for edge in graph.edges):
-            net[again][into] = Link(0, 1)  # there was no visit yet: it opens the first
-            net[again][body] = net[again][STOP] = Link(0)
-        if skips:
-            net[into][skip] = Link(0)
-            if again in net:
-                net[again][skip] = Link(0)
-        for edge in graph.out[name].values():
-            if edge.on == RETRY or (edge.on == LIMIT and name not in rules.limited):
-                continue
-            source = skip if edge.on in (LIMIT, OVER_BUDGET) else body
-            target = STOP if edge.target == END else ("again" if edge.continues else "in", edge.target)
-            if net[source].get(target, _NONE).edge is None:
-                net[source][target] = Link(1, None, edge)
-    net[STOP] = {}
-    return dict(net)
+    """The network, once more for each way in which limits and budgets can be used up."""
+    net: Net = {STOP: {}}
+    todo = [Vertex("in", graph.first)]
+    while todo:
+        vertex = todo.pop()
+        if vertex not in net:
+            net[vertex] = dict(_LINKS[vertex.kind](graph, rules, vertex))
+            todo += net[vertex]
+    return net
 
 
-_NONE = Link(0)
+def _arriving(graph: Graph, rules: Rules, at: Vertex) -> Iterator[tuple[Vertex, Link]]:
+    """A new visit: its body runs, or an edge leads past it, or the run stands here for good."""
+    budgeted = OVER_BUDGET in graph.out[at.node]
+    yield STOP, Link(0)
+    if not (at.node in at.full or (at.spent and budgeted)):
+        yield at._replace(kind="body"), Link(rules.retries[at.node] or 0, rules.most[at.node])
+    if at.node in rules.limited and at.node not in at.spent:
+        full = {*at.full, at.node} if at.node in rules.apart else at.full
+        yield at._replace(kind="full", full=tuple(sorted(full))), Link(0)
+    if budgeted and at.node not in at.full:
+        spent = {*at.spent, at.node} if at.node in rules.apart else {*at.spent, ""}
+        yield at._replace(kind="over", spent=tuple(sorted(spent))), Link(0)
+
+
+def _continued(graph: Graph, rules: Rules, at: Vertex) -> Iterator[tuple[Vertex, Link]]:
+    """A visit that goes on: its body runs uncounted. Without a visit before it's the first one."""
+    yield at._replace(kind="body"), Link(0)
+    yield at._replace(kind="in"), Link(0, 1)
+    for to, link in _arriving(graph, rules, at):
+        if to.kind not in ("body", "in"):
+            yield to, link
+
+
+def _leaving(graph: Graph, rules: Rules, at: Vertex) -> Iterator[tuple[Vertex, Link]]:
+    """The edges that are taken from here; of several to one place the first stands for all."""
+    there: dict[Vertex, Link] = {STOP: Link(0)} if at.kind == "body" else {}
+    for edge in graph.out[at.node].values():
+        if edge.on == RETRY or _PAST.get(edge.on, "body") != at.kind:
+            continue
+        kind = "again" if edge.continues else "in"
+        target = STOP if edge.target == END else at._replace(kind=kind, node=edge.target)
+        if target not in there or there[target].edge is None:
+            there[target] = Link(1, None, edge)
+    yield from there.items()
+
+
+_PAST = {LIMIT: "full", OVER_BUDGET: "over"}
+_LINKS = {"in": _arriving, "again": _continued, "body": _leaving, "full": _leaving, "over": _leaving}
 
 
 def _limit_skips(graph: Graph, rules: Rules, net: Net) -> None:
-    """Between two skips of one node something that bounds must have run (see ``machine.plan``): at most once for each
-    visit that its part of the graph allows, and one more."""
-    onward = {name: [edge.target for edge in graph.out[name].values()] for name in graph.nodes}
-    for part in components(onward):
-        total = sum(rules.most[name] or 0 for name in part if name in rules.counts)
-        for name in part:
-            links = net[("in", name)]
-            if ("skip", name) in links:
-                own = 0 if OVER_BUDGET in graph.out[name] else rules.most[name] or 0
-                links[("skip", name)] = Link(0, 1 + total - own)
-                if ("again", name) in net:
-                    net[("again", name)][("skip", name)] = Link(0, 1 + total - own)
+    """Between two skips of one node something that bounds must have run (see ``machine.plan``): in a part of the
+    network at most once for each visit that it allows, and one more if the first skip isn't the one that led there."""
+    for part in components({vertex: list(links) for vertex, links in net.items()}):
+        inside = set(part)
+        bodies = {
+            v.node: net[v][b].most or 0
+            for v in part
+            if v.kind == "in"
+            for b in net[v]
+            if b in inside and b.kind == "body"
+        }
+        total = sum(most for name, most in bodies.items() if name in rules.counts)
+        for vertex in part:
+            for to in net[vertex]:
+                if to.kind in ("full", "over") and to in inside:
+                    own = bodies.get(to.node, 0) if to.kind == "full" else 0
+                    first = 0 if {*to.full, *to.spent} == {to.node} else 1
+                    net[vertex][to] = Link(0, first + total - own)
 
 
 def _endless(graph: Graph, rules: Rules, net: Net) -> tuple[Path, str] | None:
@@ -218,13 +265,15 @@ def _endless(graph: Graph, rules: Rules, net: Net) -> tuple[Path, str] | None:
             again = graph.out[name][RETRY]
             return _into(graph, [again]), f"the retry policy of '{name}' doesn't count its attempts"
     free = {v: {to: link for to, link in links.items() if link.most is None} for v, links in net.items()}
-    no_skip = {v: {to: k for to, k in links.items() if to[0] != "skip"} for v, links in free.items()}
+    no_skip = {v: {to: k for to, k in links.items() if to.kind not in SKIPS} for v, links in free.items()}
     for part in cyclic(no_skip):
         return _loop(graph, rules, no_skip, part, part[0])
     for part in cyclic(free):  # only through a skip: for ever if each time something runs that the engine counts
-        for kind, name in part:
-            if kind == "in" and ("body", name) in part and name in rules.counts and rules.most[name] is None:
-                return _loop(graph, rules, free, part, ("body", name))
+        inside = set(part)
+        for vertex in part:
+            body = vertex._replace(kind="body")
+            if vertex.kind == "in" and body in inside and body in free[vertex] and vertex.node in rules.counts:
+                return _loop(graph, rules, free, part, body)
     return None
 
 
@@ -331,6 +380,12 @@ def _flow(
 # -- the walk itself -------------------------------------------------------------------------------------------------
 
 
+def _shown(graph: Graph, rules: Rules, net: Net, total: int, steps: list[tuple[Vertex, Leg]]) -> Path | None:
+    """A walk of this length that the engine would allow, if the flow is one."""
+    walk = _walk(graph, rules, net, steps) if total <= SHOWN else None
+    return walk if walk is not None and len(walk) == total and possible(graph, rules, walk) else None
+
+
 def _walk(graph: Graph, rules: Rules, net: Net, steps: Iterable[tuple[Vertex, Leg]]) -> Path | None:
     """The flow as one walk, retries and all; None where the flow falls apart."""
     walked: list[Edge] = []
@@ -343,7 +398,7 @@ def _walk(graph: Graph, rules: Rules, net: Net, steps: Iterable[tuple[Vertex, Le
             if link.edge is not None:
                 walked.append(link.edge)
             elif link.gain:
-                walked += [graph.out[here[1]][RETRY]] * link.gain
+                walked += [graph.out[here.node][RETRY]] * link.gain
     return Path(walked)
 
 
@@ -363,7 +418,7 @@ def _trail(entry: Vertex, leg: Leg) -> list[tuple[Vertex, Vertex]] | None:
     here = entry
     while here in inside:
         free = [to for to in left[here] if count[(here, to)] > (to == last[here])]
-        to = min(free, key=lambda one: one[0] == "skip") if free else last[here]
+        to = min(free, key=lambda one: one.kind in SKIPS) if free else last[here]
         if not count[(here, to)]:
             return None
         count[(here, to)] -= 1
@@ -376,10 +431,10 @@ def _trail(entry: Vertex, leg: Leg) -> list[tuple[Vertex, Vertex]] | None:
 
 def _last_links(leg: Leg, out: tuple[Vertex, Vertex]) -> dict[Vertex, Vertex] | None:
     """By vertex, the link that is walked last; together they lead to the way out. A skip comes last if there's one."""
-    skipping = {here for here, to in leg if to[0] == "skip"}
+    skipping = {here for here, to in leg if to.kind in SKIPS}
     back: dict[Vertex, list[Vertex]] = defaultdict(list)
     for here, to in leg:
-        if (here, to) != out and (here not in skipping or to[0] == "skip"):
+        if (here, to) != out and (here not in skipping or to.kind in SKIPS):
             back[to].append(here)
     last = {out[0]: out[1]}
     todo = [out[0]]
@@ -392,13 +447,14 @@ def _last_links(leg: Leg, out: tuple[Vertex, Vertex]) -> dict[Vertex, Vertex] | 
     return last if all(here in last for here, _ in leg) else None
 
 
-def possible(graph: Graph, rules: Rules, walk: Path, transitions: int) -> bool:
+def possible(graph: Graph, rules: Rules, walk: Path) -> bool:
     """Whether the engine would let a run take exactly this walk."""
     opened: dict[str, int] = {graph.first: 1}
     ran: dict[str, int] = defaultdict(int)
     has_run: dict[str, bool] = {graph.first: False}
     tries: dict[str, int] = {graph.first: 1}
     skipped: dict[str, int] = {}
+    spent = False
     here = graph.first
     for edge in walk:
         if edge.source != here:
@@ -407,11 +463,12 @@ def possible(graph: Graph, rules: Rules, walk: Path, transitions: int) -> bool:
         full = not has_run[here] and most is not None and ran[here] >= most
         if edge.on in (LIMIT, OVER_BUDGET):
             seen = sum(ran[name] for name in rules.counts)
-            if has_run[here] or (edge.on == LIMIT and not full) or skipped.get(here) == seen:
+            if has_run[here] or (edge.on == LIMIT) != full or skipped.get(here) == seen:
                 return False
             skipped[here] = seen
+            spent = spent or edge.on == OVER_BUDGET
         else:
-            if full:
+            if full or (spent and not has_run[here] and OVER_BUDGET in graph.out[here]):
                 return False
             ran[here] += not has_run[here]
             has_run[here] = True
@@ -424,4 +481,4 @@ def possible(graph: Graph, rules: Rules, walk: Path, transitions: int) -> bool:
         if here != END and not (edge.continues and here in opened):
             opened[here] = opened.get(here, 0) + 1
             has_run[here], tries[here] = False, 1
-    return len(walk) == transitions
+    return True
