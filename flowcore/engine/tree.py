@@ -329,15 +329,12 @@ class Live:
         schema = self.graph.schema
         asked: list[OpenRequest] = []
         closed: list[str] = []
-        if s.open or any(type(fact) is Request for fact in facts):
-            before = set(s.open)
-            for fact in facts:
-                fold(schema, s, fact)
+        before = set(s.open) if s.open else ()
+        for fact in facts:
+            fold(schema, s, fact)
+        if s.open or before:
             asked = [self._row_of(fact) for fact in facts if type(fact) is Request and fact.key in s.open]
             closed = [key for key in before if key not in s.open]
-        else:
-            for fact in facts:
-                fold(schema, s, fact)
         self.facts.extend(facts)
         index = None
         key = self._index_key()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,16 +56,20 @@ class Usage:
         }
         return {name: count for name, count in counts.items() if count}
 
+    def take(self, counts: Mapping[str, Any]) -> None:
+        """Become what ``to_counts`` wrote down; names it doesn't know are left out."""
+        get = counts.get
+        self.requests = get("requests", 0)
+        self.input_tokens = get("input_tokens", 0)
+        self.output_tokens = get("output_tokens", 0)
+        self.total_tokens = get("total_tokens", 0)
+        self.input_tokens_details.cached_tokens = get("cached_tokens", 0)
+        self.input_tokens_details.cache_write_tokens = get("cache_write_tokens", 0)
+        self.output_tokens_details.reasoning_tokens = get("reasoning_tokens", 0)
+
     @classmethod
-    def from_counts(cls, counts: dict[str, Any]) -> Usage:
-        """The inverse of ``to_counts``; names it doesn't know are left out."""
-        return cls(
-            requests=counts.get("requests", 0),
-            input_tokens=counts.get("input_tokens", 0),
-            input_tokens_details=InputTokensDetails(
-                counts.get("cached_tokens", 0), counts.get("cache_write_tokens", 0)
-            ),
-            output_tokens=counts.get("output_tokens", 0),
-            output_tokens_details=OutputTokensDetails(counts.get("reasoning_tokens", 0)),
-            total_tokens=counts.get("total_tokens", 0),
-        )
+    def from_counts(cls, counts: Mapping[str, Any]) -> Usage:
+        """The inverse of ``to_counts``."""
+        usage = cls()
+        usage.take(counts)
+        return usage
