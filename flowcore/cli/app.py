@@ -89,8 +89,8 @@ def _finish(command: Coroutine[Any, Any, int]) -> NoReturn:
     raise typer.Exit(code)
 
 
-def _hints(where: str, file: str | None = None) -> Hints:
-    return Hints(None if where == os.environ.get(VARIABLE, DEFAULT) else where, file)
+def _hints(where: str, file: str | None = None, model: str | None = None) -> Hints:
+    return Hints(None if where == os.environ.get(VARIABLE, DEFAULT) else where, file, model)
 
 
 def _manner(screen: Screen, hints: Hints, yes: bool, no_input: bool, json: bool) -> Manner:
@@ -143,7 +143,7 @@ def run(
     """
     text = sys.stdin.read() if input == "-" else input
     screen = Screen(live=not (json or quiet))
-    manner = _manner(screen, _hints(store, file), yes, no_input, json)
+    manner = _manner(screen, _hints(store, file, model), yes, no_input, json)
     given = moving.Beginning(file, text, run_id, model, max_turns, limit or [], session)
     _finish(moving.run(screen, store, given, manner))
 
@@ -166,7 +166,7 @@ def resume(
     What finished isn't run again. Limits replace those of the same name.
     """
     screen = Screen(live=not (json or quiet))
-    manner = _manner(screen, _hints(store, file), yes, no_input, json)
+    manner = _manner(screen, _hints(store, file, model), yes, no_input, json)
     given = moving.GoingOn(run, file, model, max_turns, limit or [])
     _finish(moving.resume(screen, store, given, manner))
 

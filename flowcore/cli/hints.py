@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flowcore.cli.asking import APPROVAL, IN_DOUBT, can_be_approved
@@ -11,22 +12,27 @@ from flowcore.stores.base import OpenRequest
 
 @dataclass(frozen=True, slots=True)
 class Hints:
-    """``where``: the store, if it has to be named; ``file``: the graph's file, if it was named."""
+    """``where``: the store, if it has to be named; ``file``, ``model``: the file and the model, if they were given."""
 
     where: str | None = None
     file: str | None = None
+    model: str | None = None
 
     def resume(self, run: str, more: str = "") -> str:
         """Go on."""
-        return self._command("resume", run, *([self.file] if self.file else [])) + (f" {more}" if more else "")
+        file = [self.file] if self.file else []
+        model = ["--model", self.model] if self.model else []
+        return self._command("resume", run, *file, *model) + (f" {more}" if more else "")
 
     def show(self, run: str) -> str:
         """Look at it."""
         return self._command("show", run)
 
-    def answers(self, request: OpenRequest) -> list[str]:
-        """The ways to answer a request."""
-        run, key = request.run, request.key
+    def answers(self, request: OpenRequest, among: Sequence[OpenRequest] = ()) -> list[str]:
+        """The ways to answer a request. ``among``: what else is open; a child's request is named by the root's id where
+        its key is enough."""
+        key = request.key
+        run = request.run if [one.key for one in among].count(key) > 1 else request.root
         if request.kind == APPROVAL:
             return [self._command("approve", run, key), self._command("reject", run, key, "--message", "WHY")]
         if request.kind == IN_DOUBT:

@@ -32,6 +32,7 @@ class Live:
         self._given: set[tuple[str, str]] = set()
         self._texts: dict[str, bool] = {}
         self._speaker: str | None = None
+        self._names: dict[str, str] = {}
         for item in (item for fact in run.facts for item in items_of(fact)):
             if item.get("type") == "function_call":
                 self._calls[root, str(item.get("call_id"))] = str(item.get("name"))
@@ -52,6 +53,7 @@ class Live:
             return
         if self._speaker != event.run:
             self._screen.fresh_line()
+            self._screen.stream(self._margin(event.run), "dim")
             self._speaker = event.run
         self._texts[event.run] = True
         self._screen.stream(delta, "bold")
@@ -67,7 +69,8 @@ class Live:
         elif isinstance(fact, Effect):
             self._effect(run, fact)
         elif isinstance(fact, Started) and run != self._root:
-            self._say(run, f"↳ {run[len(fact.parent or '') + 1 :]}: graph '{fact.graph}'", "dim")
+            self._names[run] = words.one_line(fact.graph, 20)
+            self._say(run, f"begins: {run[len(fact.parent or '') + 1 :]}", "dim")
         elif isinstance(fact, Request):
             self._say(run, f"  ? {words.one_line(_asked(fact))}   [{fact.key}]", "yellow")
         elif isinstance(fact, Signal):
@@ -87,7 +90,7 @@ class Live:
         if fact.attempt > 1:
             took.append(f"attempt {fact.attempt}")
         move = f"{fact.node} ─ {words.one_line(fact.on, 40)} → {fact.to}"
-        line = f"{'  ' * self._depth(run)}{move}"
+        line = f"{self._margin(run)}{move}"
         self._screen.say(f"{line:<{WIDTH}} {' · '.join(took)}", "green" if fact.to == END else "cyan")
         if fact.on == RETRY:
             again = "" if fact.not_before is None else f"; again in {words.duration(fact.not_before - fact.at)}"
@@ -127,11 +130,15 @@ class Live:
         return bool(items)
 
     def _say(self, run: str, line: str, style: str = "") -> None:
-        self._screen.say(f"{'  ' * self._depth(run)}{line}" if line else "", style)
+        self._screen.say(f"{self._margin(run)}{line}", style)
 
-    def _depth(self, run: str) -> int:
-        """How deep a run is below the root: a child's id adds ``/node.visit/key``."""
-        return run[len(self._root) :].count("/") // 2
+    def _margin(self, run: str) -> str:
+        """What a child's lines begin with: two columns for each level (its id adds ``/node.visit/key``), and its graph,
+        or its key where it began in another process."""
+        if run == self._root:
+            return ""
+        name = self._names.get(run) or words.one_line(run.rpartition("/")[2], 20)
+        return f"{'  ' * (run[len(self._root) :].count('/') // 2)}{name}: "
 
 
 def _of(data: Any, name: str) -> Any:

@@ -96,7 +96,7 @@ def _show_story(screen: Screen, story: Story, output: Any, facts: bool, hints: H
         screen.say(words.clean(row.error), "red")
     for request in story.requests:
         show_request(screen, request)
-        for command in hints.answers(request):
+        for command in hints.answers(request, story.requests):
             screen.say(f"    {command}", "dim")
     answer = output if output is not None else last_message(story.facts) if row.standing == "done" else None
     if answer is not None:

@@ -42,6 +42,11 @@ class Screen:
         """Whether both input and output are a terminal."""
         return sys.stdin.isatty() and sys.stdout.isatty()
 
+    @property
+    def exact(self) -> bool:
+        """Whether the result is for a program, which gets it to the letter."""
+        return not self.live and not sys.stdout.isatty()
+
     def say(self, line: str | Text = "", style: str = "") -> None:
         """A line for people."""
         if self.live:
@@ -60,10 +65,10 @@ class Screen:
 
     def result(self, what: str | RenderableType) -> None:
         """What was asked for."""
+        self._break()
         if isinstance(what, str):
-            self._line(self._out, what, "")
+            self._write(f"{what}\n")
         else:
-            self._break()
             self._put(self._out, what)
 
     def tell(self, line: str | Text, style: str = "") -> None:
@@ -92,6 +97,16 @@ class Screen:
             console.file.flush()
         except (OSError, ValueError):  # ValueError: the stream is closed
             self._lose(console)
+
+    def _write(self, text: str) -> None:
+        """Text to stdout as it is: no tab is spread and no line is folded."""
+        if self._out in self._gone:
+            return
+        try:
+            self._out.file.write(text)
+            self._out.file.flush()
+        except (OSError, ValueError):
+            self._lose(self._out)
 
     def _lose(self, console: Console) -> None:
         """Print nothing there any more, and let what waits in buffers go nowhere."""

@@ -58,7 +58,7 @@ class Summary:
         result = self.result
         if result.standing == "done" and self.tripped is None:
             screen.say()
-            screen.result(words.pretty(result.output))
+            screen.result((words.exact if screen.exact else words.pretty)(result.output))
         screen.say()
         tell = screen.say if screen.live else screen.tell
         if self.tripped is not None:
@@ -82,7 +82,7 @@ class Summary:
         if requests:
             tell(f"waiting at '{self.run.place}' for {words.counted(len(requests), 'decision')}:", "yellow")
         for request in requests:
-            for command in self.hints.answers(request):
+            for command in self.hints.answers(request, requests):
                 tell(f"  {command}")
         due = self.row.due
         if due is not None:

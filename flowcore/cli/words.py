@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-_UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+_UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 
 
 def clean(text: str) -> str:
@@ -28,9 +28,14 @@ def value(of: Any, most: int = 100) -> str:
     return one_line(of if isinstance(of, str) else json.dumps(of, ensure_ascii=False), most)
 
 
+def exact(of: Any) -> str:
+    """A JSON value, in full, over several lines; a text as it is. For programs: a terminal is shown ``pretty``."""
+    return of if isinstance(of, str) else json.dumps(of, ensure_ascii=False, indent=2)
+
+
 def pretty(of: Any) -> str:
-    """A JSON value, in full, over several lines; a text as it is."""
-    return clean(of if isinstance(of, str) else json.dumps(of, ensure_ascii=False, indent=2))
+    """``exact``, safe to print."""
+    return clean(exact(of))
 
 
 def call(name: str, arguments: Any, most: int = 100) -> str:
