@@ -103,7 +103,7 @@ class Rules(NamedTuple):
 
 
 def bounded(graph: Graph, limits: Mapping[str, int | None], waits: int | None) -> Bound:
-    """The longest walk under these run limits. Raises GraphError for a limit that no node has."""
+    """The longest walk under these run limits, and the graph's own where they say nothing. Raises GraphError."""
     graph.build()
     rules = _rules(graph, limits, waits)
     claim = f"a run of '{graph.name}' comes to an end"
@@ -131,6 +131,7 @@ def _rules(graph: Graph, limits: Mapping[str, int | None], waits: int | None) ->
             raise GraphError(f"graph '{graph.name}': no node is limited by {name!r}; its run limits are {has}")
         if value is not None and (not isinstance(value, int) or value < 0):
             raise GraphError(f"graph '{graph.name}': the limit {name}={value!r} isn't a number of visits")
+    limits = {**{name: graph.limits.get(name) for name in named}, **limits}
     most: dict[str, int | None] = {}
     limited, counts = set(), set()
     for name, node in graph.nodes.items():

@@ -14,7 +14,7 @@ from tenacity import stop_after_attempt, stop_after_delay, stop_never
 
 from flowcore.errors import GraphError
 from flowcore.graph.bound import Bound
-from flowcore.graph.graph import Graph, continues
+from flowcore.graph.graph import Graph
 from flowcore.graph.node import ENGINE_LABELS, RETRY, Retry, node
 from flowcore.graph.outcomes import END, START, Goto
 from flowcore.graph.state import State
@@ -78,7 +78,9 @@ def _key(graph: Graph, s: Snapshot) -> Any:
     """All that decides how it goes on; the visits of nodes that nothing counts don't."""
 
     def counted(ran: dict[str, int]) -> Any:
-        return tuple((name, ran.get(name, 0)) for name, one in graph.nodes.items() if one.limit is not None or one.waits)
+        return tuple(
+            (name, ran.get(name, 0)) for name, one in graph.nodes.items() if one.limit is not None or one.waits
+        )
 
     visits = tuple(sorted((v.node, v.ran, v.attempt) for v in s.visits.values()))
     spun = tuple(sorted((name, counted(ran)) for name, ran in s.spun.items()))
@@ -175,3 +177,126 @@ def test_a_bound_is_said_to_be_missing_only_where_a_walk_can_go_on_for_ever(grap
         assume(all(edge.on != "limit" for edge in bound.counterexample))  # it may need more visits than there can be
         with pytest.raises(Endless):
             longest_walk(graph, 2, False)
+
+
+# -- by example ------------------------------------------------------------------------------------------------------
+
+
+def ring(limit: Any = 3, **policies: Any) -> Graph:
+    a, b = passing("a", limit=limit, **policies), passing("b")
+    return Graph("ring", S, {START: a, a: {"x": b, "y": END}, b: {"x": a}})
+
+
+def test_a_straight_line_is_as_long_as_its_edges() -> None:
+    a, b, c = (passing(name) for name in "abc")
+    bound = Graph("line", S, {START: a, a: {"x": b, "y": c}, b: {"x": c}, c: END}).bounded()
+    assert bound == 3
+    assert bound.exact
+    assert str(bound.longest) == "a --x--> b --x--> c --done--> END"
+    assert str(bound) == "a run takes at most 3 transitions"
+
+
+def test_a_limit_counts_the_visits_and_the_last_edge_into_it() -> None:
+    assert ring(3).bounded() == 6  # a b a b a b, and a again: the run fails there
+    assert ring(3).bounded() <= 6
+    assert ring(0).bounded() == 0
+
+
+def test_a_run_limit_is_given_by_name() -> None:
+    graph = ring("max_turns")
+    assert graph.bounded(max_turns=10) == 20
+    assert graph.bounded({"max_turns": 10}) == 20
+    for bound in (graph.bounded(), graph.bounded(max_turns=None)):
+        assert not bound
+        assert bound.transitions is None
+        assert bound > 10**9
+        assert str(bound.counterexample) == "START -> a --x--> b --x--> a"
+        assert "bounded(max_turns=...)" in str(bound)
+        with pytest.raises(OverflowError):
+            int(bound)
+
+
+def test_the_graphs_own_run_limits_hold_where_none_is_given() -> None:
+    a, b = passing("a", limit="rounds"), passing("b")
+    graph = Graph("g", S, {START: a, a: {"x": b, "y": END}, b: {"x": a}}, limits={"rounds": 2, "max_tokens": 9})
+    assert graph.bounded() == 4
+    assert graph.bounded(rounds=3) == 6
+    assert not graph.bounded(rounds=None)
+
+
+def test_a_limit_that_no_node_has_is_refused() -> None:
+    with pytest.raises(GraphError, match="no node is limited by 'max_turn'; its run limits are 'max_turns'"):
+        ring("max_turns").bounded(max_turn=10)
+    with pytest.raises(GraphError, match="isn't a number of visits"):
+        ring("max_turns").bounded(max_turns=-1)
+
+
+def test_retries_count_by_their_policy() -> None:
+    assert ring(3, retry=4).bounded() == 6 + 3 * 3
+    assert ring(3, retry=Retry(stop_after_attempt(4))).bounded() == 15
+    assert ring(3, retry=Retry(stop_after_attempt(4) | stop_after_delay(9))).bounded() == 15
+    for stop in (stop_never, stop_after_delay(9), stop_after_attempt(4) & stop_after_delay(9)):
+        bound = ring(3, retry=Retry(stop)).bounded()
+        assert not bound
+        assert str(bound.counterexample) == "START -> a --retry--> a"
+        assert "doesn't count its attempts" in str(bound)
+
+
+def test_a_wait_is_as_long_as_somebody_answers() -> None:
+    a, b = passing("a", waits=True), passing("b")
+    graph = Graph("chat", S, {START: b, b: {"x": a}, a: {"more": b, "bye": END}})
+    assert not graph.bounded()
+    assert "bounded(waits=n)" in str(graph.bounded())
+    assert graph.bounded(waits=3) == 7  # b a, three times; then b, and a is waited at
+
+
+def test_only_a_budget_is_no_number() -> None:
+    a, b = passing("a"), passing("b")
+    graph = Graph("g", S, {START: a, a: {"x": b, "y": END, "over_budget": END}, b: {"x": a}})
+    assert "only a budget ends it" in str(graph.bounded())
+
+
+def test_of_two_branches_the_longer_one_counts() -> None:
+    a, b, c = passing("a"), passing("b", limit=5), passing("c", limit=7)
+    bound = Graph("g", S, {START: a, a: {"x": b, "y": c}, b: {"x": b, "y": END}, c: {"x": c, "y": END}}).bounded()
+    assert bound == 1 + 7
+    assert bound.exact
+
+
+def test_nested_cycles_multiply_nothing_that_a_run_counts_once() -> None:
+    """A limit counts over the whole run, not for each round of an outer cycle."""
+    outer, inner = passing("outer", limit=4), passing("inner", limit=10)
+    bound = Graph(
+        "g", S, {START: outer, outer: {"in": inner, "end": END}, inner: {"again": inner, "out": outer, "limit": END}}
+    ).bounded()
+    assert bound == 4 + 10 + 1
+    assert bound.exact
+
+
+def test_a_limits_edge_leads_on_once_where_nothing_else_bounds() -> None:
+    a, b = passing("a", limit=2), passing("b")
+    bound = Graph("g", S, {START: a, a: {"x": a, "y": END, "limit": b}, b: {"back": a, "end": END}}).bounded()
+    assert bound == 2 + 1 + 1  # a a, limit to b, back to a: there the engine fails the run
+
+
+def test_a_graph_of_two_hundred_nodes_is_bounded_in_well_under_a_second() -> None:
+    nodes = [passing(f"n{i}", limit=3) for i in range(200)]
+    table: dict[Any, Any] = {START: nodes[0]}
+    for i, one in enumerate(nodes):
+        table[one] = {"on": nodes[i + 1] if i < 199 else END, "back": nodes[i // 2], "x": nodes[(i * 7) % 200]}
+    graph = Graph("g", S, table)
+    graph.bounded()
+    began = time.perf_counter()
+    bound = graph.bounded()
+    assert time.perf_counter() - began < 2.0
+    assert bound <= 3 * 200 + 1
+
+
+def test_bounds_are_compared_with_each_other_and_with_numbers() -> None:
+    small, large, none = ring(2).bounded(), ring(3).bounded(), ring("max_turns").bounded()
+    assert small < large < none
+    assert small == ring(2).bounded()
+    assert len({small, ring(2).bounded()}) == 1
+    assert isinstance(small, Bound)
+    assert int(small) == 4
+    assert small != "four"

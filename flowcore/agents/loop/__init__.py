@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flowcore.agents.agent import AgentSpec, reachable
+from flowcore.agents.as_tool import AgentTool
 from flowcore.agents.items import input_items
 from flowcore.agents.loop.call_model import call_model
 from flowcore.agents.loop.ends import blocked, finalize, max_turns, over_budget, refusal
@@ -18,6 +19,7 @@ from flowcore.errors import GraphChanged, ModelError
 from flowcore.graph.graph import Graph, continues
 from flowcore.graph.node import Retry, node
 from flowcore.graph.outcomes import END, START
+from flowcore.graph.prove import Tool
 
 MODEL_ATTEMPTS = Retry(stop=3, retry=ModelError)
 """What a model call gets where the settings say nothing; ``call_model`` sets the waits, and what is tried again."""
@@ -71,19 +73,24 @@ def graph_of(agent: AgentSpec[Any]) -> Graph:
     crew = reachable(agent)
     key = [(one, list(one.tools), list(one.handoffs)) for one in crew.values()]
     if agent._graph is None or agent._graph[0] != key:
-        parts = {"run_tools": [_drawn(tool) for one in crew.values() for tool in one.tools]}
+        tools = [_as_data(one, tool) for one in crew.values() for tool in one.tools]
+        parts = {"run_tools": [f"{tool.name} (approval: {tool.approval})" for tool in tools]}
         if len(crew) > 1:
             parts["handoff"] = [f"to {name}" for name in crew if name != agent.name]
         marks = [f"agent:{name}" for name in crew]
-        marks += [f"tool:{one.name}.{tool.name}" for one in crew.values() for tool in one.tools]
-        graph = _TABLE.with_(name=agent.name, bound=Crew(agent.name, crew), parts=parts, marks=tuple(marks))
-        agent._graph = (key, graph.with_(verify=Verifier(graph.bound)))
+        marks += [f"tool:{tool.owner}.{tool.name}" for tool in tools]
+        bound = Crew(agent.name, crew)
+        graph = _TABLE.with_(
+            name=agent.name, bound=bound, parts=parts, tools=tuple(tools), marks=tuple(marks), verify=Verifier(bound)
+        )
+        agent._graph = (key, graph)
     return agent._graph[1]
 
 
-def _drawn(tool: Any) -> str:
+def _as_data(agent: AgentSpec[Any], tool: Any) -> Tool:
+    """A tool as proofs and drawings see it; what a provider hosts is called without asking here."""
     approval = tool.approval if isinstance(tool, FunctionTool) else "never"
-    return f"{tool.name} (approval: {approval})"
+    return Tool(tool.name, agent.name, approval, "run_tools", tool.agent if isinstance(tool, AgentTool) else None)
 
 
 class Verifier:
