@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,12 @@ from flowcore.machine.facts import Fact, Rested, Resumed, Standing, Transition
 from flowcore.machine.fold import fold_all
 from flowcore.machine.walk import path
 from flowcore.stores.base import Store
+from flowcore.testing.literals import literal, short
 from flowcore.testing.recording import Recording
 from flowcore.testing.replay import history_of
 from flowcore.testing.walks import journals
 
-WIDTH = 110
-"""Columns of a written file."""
-
-_FILE = '''"""Run {run!r} of graph {graph!r} as a test: {steps}, and it stands {standing!r}.
+_FILE = '''"""Run {run} of graph {graph} as a test: {steps}, and it stands `{standing}`.
 
 Written from the run's journal. The graph's nodes run again; what the model said, what tools and effects gave, the
 answers and the time are those of RECORDING, so there is no network, no tool and no store. Edit it as you like: what is
@@ -39,8 +37,8 @@ RECORDING = {recording}
 PATH = {path}
 
 
-def test_{name}():
-    graph = load_graph({ref!r}, {graph!r}, near=__file__)
+def test_{slug}():
+    graph = load_graph({ref}, {name}, near=__file__)
     run = play_sync(RECORDING, graph, context=CONTEXT)
     assert_path(run, PATH)
 {asserts}
@@ -85,18 +83,19 @@ def _text(record: Recording, facts: Sequence[Fact], graph_ref: str, graph: Graph
     steps = [(step.node, step.on) for step in path(facts)]
     broken = bool(record.steps) and record.steps[-1].open == "broken" and standing != "failed"
     count = f"{len(steps)} transition{'s' if len(steps) != 1 else ''}"
-    walk = literal(steps, multiline=True)
+    walk = "[\n" + "".join(f"    {short(step)},\n" for step in steps) + "]"
     if broken:
         walk = f"{walk[:-1]}    ...,  # the record breaks off here\n]"
     return _FILE.format(
-        run=record.run_id,
-        graph=record.graph,
+        run=_in_docstring(record.run_id),
+        graph=_in_docstring(record.graph),
         steps=count,
         standing=standing,
         recording=literal(record.to_data()),
         path=walk,
-        name=f"{_slug(record.graph)}_run_{_slug(record.run_id)[:12].strip('_')}",
-        ref=graph_ref,
+        slug=f"{_slug(record.graph)}_run_{_slug(record.run_id)[:12].strip('_')}",
+        name=short(record.graph),
+        ref=short(graph_ref),
         asserts="" if broken else "\n".join(f"    {line}" for line in _asserts(graph, facts, standing, error)),
     )
 
@@ -118,34 +117,9 @@ def _asserts(graph: Graph, facts: Sequence[Fact], standing: Standing, error: dic
         yield f"assert run.output == {literal(output, 4)}" if output is not None else "assert run.output is None"
 
 
-def literal(value: Any, indent: int = 0, multiline: bool = False) -> str:
-    """A JSON value (or a tuple) as Python text that a person can read and edit."""
-    short = _short(value)
-    if len(short) + indent <= WIDTH and not multiline:
-        return short
-    pad = " " * (indent + 4)
-    if isinstance(value, Mapping):
-        lines = [f"{_short(key)}: {literal(inner, indent + 4)}" for key, inner in value.items()]
-    elif isinstance(value, (list, tuple)):
-        lines = [literal(inner, indent + 4) for inner in value]
-    else:
-        return short
-    first, last = ("{", "}") if isinstance(value, Mapping) else ("(", ")") if isinstance(value, tuple) else ("[", "]")
-    return first + "\n" + "".join(f"{pad}{line},\n" for line in lines) + " " * indent + last
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, str):
-        text = repr(value)
-        return f'"{text[1:-1]}"' if "'" not in value and '"' not in value else text
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_short(key)}: {_short(inner)}" for key, inner in value.items()) + "}"
-    if isinstance(value, (list, tuple)):
-        inner = ", ".join(map(_short, value))
-        if isinstance(value, tuple):
-            return f"({inner}{',' if len(value) == 1 else ''})"
-        return f"[{inner}]"
-    return repr(value)
+def _in_docstring(text: str) -> str:
+    """A name in the file's docstring, whatever is in it."""
+    return "`" + re.sub(r"[^ -!#-\[\]-~]", "?", text) + "`"
 
 
 def _slug(text: str) -> str:

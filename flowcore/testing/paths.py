@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import pprint
 from collections.abc import Mapping, Sequence
 from types import EllipsisType
 from typing import Any, TypeAlias
@@ -16,6 +15,7 @@ from flowcore.machine import explain as explaining
 from flowcore.machine.explain import Choice, Difference
 from flowcore.machine.facts import Fact, Rested, Started, Transition
 from flowcore.machine.walk import Step, path
+from flowcore.testing.literals import literal
 
 Expected: TypeAlias = "str | tuple[str, ...] | EllipsisType"
 """A step of a walk: a node, ``(node, label)``, ``(node, label, target)``, or ``...`` for any steps at all."""
@@ -100,7 +100,9 @@ def assert_path(run: Any, expected: Sequence[Expected], *, exact: bool = True, g
         wanted = [None, *(one for step in wanted for one in (step, None))]
     walked: list[tuple[str, ...]] = [tuple(step) for step in path(facts)]
     place = (_place(facts),)
-    far = max(_reach(wanted, walked), _reach(wanted, [*walked, place]))
+    far, farther = _reach(wanted, walked), _reach(wanted, [*walked, place])
+    if farther[0] or farther[2] > far[2]:
+        far = max(far, farther)
     if far[0]:
         return
     found = getattr(graph, "graph", graph) if graph is not None else definition_of(run)
@@ -278,8 +280,9 @@ def _parts(value: Any) -> str:
 
 
 def _differs(where: str, wanted: Any, value: Any) -> str:
-    one, other = pprint.pformat(wanted, width=100, sort_dicts=False), pprint.pformat(value, width=100, sort_dicts=False)
-    if "\n" not in one and "\n" not in other:
+    one, other = literal(wanted), literal(value)
+    if "\n" not in one + other:
         return f"  {where}:\n    expected {one}\n    found    {other}"
+    one, other = literal(wanted, width=0), literal(value, width=0)
     lines = difflib.unified_diff(one.splitlines(), other.splitlines(), "expected", "found", lineterm="")
     return f"  {where}:\n" + "\n".join(f"    {line}" for line in lines)

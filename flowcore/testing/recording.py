@@ -74,7 +74,20 @@ class Recording:
         for run, facts in journals.items():
             if run != root:
                 record.children[run[len(root) + 1 :]] = _record(run, facts)
+        for path in record.children:
+            record._forget_end_of(path)
         return record
+
+    def _forget_end_of(self, path: str) -> None:
+        """A child that has a record isn't told to its caller too: it's executed again."""
+        for above in ("", *self.children):
+            caller = self if not above else self.children[above]
+            for step in caller.steps:
+                place = f"{above}/{step.node}.{step.visit}/".lstrip("/")
+                key = path.removeprefix(place)
+                if key != path and key in step.effects:
+                    del step.effects[key]
+                    step.used.pop(key, None)
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Recording:
