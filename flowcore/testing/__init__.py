@@ -12,7 +12,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "flowcore.testing.crash": ("Crash", "CrashingStore", "Kills", "finish", "kill_everywhere"),
     "flowcore.testing.paths": ("assert_path", "assert_state", "diff", "explain", "run_path"),
     "flowcore.testing.recording": ("RecordedStep", "Recording"),
-    "flowcore.testing.replay": ("Played", "ReplayDiverged", "play", "play_sync", "replay"),
+    "flowcore.testing.replaying": ("Played", "ReplayDiverged", "play", "play_sync", "replay"),
     "flowcore.testing.scripted": (
         "ModelCall",
         "ModelStep",
@@ -23,7 +23,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "message",
         "refusal",
     ),
-    "flowcore.testing.simulate": ("Simulation", "simulate"),
+    "flowcore.testing.simulation": ("Simulation", "simulate"),
     "flowcore.testing.walks": ("journals", "same_walk", "walk_form"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -18,11 +18,11 @@ from flowcore.testing.paths import explain as explain
 from flowcore.testing.paths import run_path as run_path
 from flowcore.testing.recording import RecordedStep as RecordedStep
 from flowcore.testing.recording import Recording as Recording
-from flowcore.testing.replay import Played as Played
-from flowcore.testing.replay import ReplayDiverged as ReplayDiverged
-from flowcore.testing.replay import play as play
-from flowcore.testing.replay import play_sync as play_sync
-from flowcore.testing.replay import replay as replay
+from flowcore.testing.replaying import Played as Played
+from flowcore.testing.replaying import ReplayDiverged as ReplayDiverged
+from flowcore.testing.replaying import play as play
+from flowcore.testing.replaying import play_sync as play_sync
+from flowcore.testing.replaying import replay as replay
 from flowcore.testing.scripted import ModelCall as ModelCall
 from flowcore.testing.scripted import ModelStep as ModelStep
 from flowcore.testing.scripted import ScriptedModel as ScriptedModel
@@ -31,8 +31,8 @@ from flowcore.testing.scripted import count_replies as count_replies
 from flowcore.testing.scripted import function_call as function_call
 from flowcore.testing.scripted import message as message
 from flowcore.testing.scripted import refusal as refusal
-from flowcore.testing.simulate import Simulation as Simulation
-from flowcore.testing.simulate import simulate as simulate
+from flowcore.testing.simulation import Simulation as Simulation
+from flowcore.testing.simulation import simulate as simulate
 from flowcore.testing.walks import journals as journals
 from flowcore.testing.walks import same_walk as same_walk
 from flowcore.testing.walks import walk_form as walk_form

@@ -18,7 +18,7 @@ from flowcore.machine.walk import path
 from flowcore.stores.base import Store
 from flowcore.testing.literals import literal, short
 from flowcore.testing.recording import Recording
-from flowcore.testing.replay import history_of
+from flowcore.testing.replaying import history_of
 from flowcore.testing.walks import journals
 
 _FILE = '''"""Run {run} of graph {graph} as a test: {steps}, and it stands `{standing}`.
