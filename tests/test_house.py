@@ -19,6 +19,7 @@ HEAVY = {
     "networkx": "150 ms; only proofs, `.networkx()` and `.graph` need it",
     "tenacity": "40 ms; asked at the first failure",
     "structlog": "only who configured it",
+    "jsonschema": "only who answers a form",
     "docstring_parser": "only who makes a tool from a function",
     "httpx": "comes with openai",
     "rich": "an extra, of the command line",
@@ -179,7 +180,7 @@ def test_importing_flowcore_is_cheap_and_brings_nothing_heavy() -> None:
     least = min(float(run(cost.format("flowcore"))) - float(run(cost.format("sys"))) for _ in range(3))
     assert least <= 0.15, f"{least * 1000:.0f} ms"
     loaded = run("import flowcore, sys; print(*sys.modules)").split()
-    assert not {"openai", "networkx", "structlog", "tenacity", "docstring_parser"} & set(loaded)
+    assert not {"openai", "networkx", "structlog", "tenacity", "docstring_parser", "jsonschema"} & set(loaded)
 
 
 def test_starting_a_run_brings_nothing_heavy() -> None:

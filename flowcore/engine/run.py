@@ -16,6 +16,7 @@ from flowcore.engine.clock import CLOCK, Clock
 from flowcore.engine.drive import drive
 from flowcore.engine.events import Emitted, Event
 from flowcore.engine.failure import raise_failure, tell
+from flowcore.engine.forms import check_answer
 from flowcore.engine.lease import abandon, poke_local, release_left, release_quietly
 from flowcore.engine.log import log
 from flowcore.engine.tree import Live, Tree
@@ -484,7 +485,7 @@ async def send(store: Store, run_id: str, kind: str, key: str | None = None, val
 async def answer(store: Store, run_id: str, key: str | None = None, value: Any = True) -> OpenRequest:
     """Answer an open request of a run or of a child of it; without ``key`` the only one there is.
 
-    Raises NotOpen, which lists what is open.
+    Raises NotOpen, which lists what is open, and UpdateError when the request has a schema that the answer doesn't fit.
     """
     root = (await store.get(run_id)).root
     asked = await store.requests(root=root, limit=ALL)
@@ -500,6 +501,7 @@ async def answer(store: Store, run_id: str, key: str | None = None, value: Any =
             raise await _not_open(store, root, key)
         which = ", ".join(f"'{one.key}' of {one.run}" for one in found)
         raise NotOpen(f"run '{run_id}' has several open requests: {which}; name one", run_id=run_id)
+    check_answer(found[0], value)
     await send(store, found[0].run, "answer", found[0].key, value)
     return found[0]
 
