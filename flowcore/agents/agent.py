@@ -6,7 +6,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
+
+from typing_extensions import TypeVar
 
 from flowcore.agents.context import RunContextWrapper
 from flowcore.agents.guardrails import InputGuardrail, OutputGuardrail
@@ -18,7 +20,7 @@ from flowcore.graph.state import listed
 from flowcore.models.base import Model
 from flowcore.models.settings import ModelSettings
 
-TContext = TypeVar("TContext")
+TContext = TypeVar("TContext", default=Any)
 MARKDOWN = "Use markdown to format your answers."
 TOOL_USE = ("run_llm_again", "stop_on_first_tool")
 

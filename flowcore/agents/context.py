@@ -7,12 +7,14 @@ One ``ToolContext`` is made per tool call, so these are slotted, compared by ide
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
+
+from typing_extensions import TypeVar
 
 from flowcore.models.base import Item
 from flowcore.models.usage import Usage
 
-TContext = TypeVar("TContext")
+TContext = TypeVar("TContext", default=Any)
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
@@ -20,7 +22,7 @@ class RunContextWrapper(Generic[TContext]):
     """The run as seen by instructions, guardrails, hooks and tools.
 
     ``context``: the object that the app gave to the run; never sent to a model, never stored. ``usage``: tokens and
-    requests up to now, shared by all wrappers of the run. ``turn_input``: the items of the current turn's input.
+    requests up to now, shared by all wrappers of the run. ``turn_input``: the run's items up to now.
     ``tool_input``: the validated input of the agent tool that this run serves, where there is one.
     """
 

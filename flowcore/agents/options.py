@@ -18,6 +18,7 @@ from flowcore.models.provider import ModelProvider
 from flowcore.models.settings import ModelSettings
 
 if TYPE_CHECKING:
+    from flowcore.agents.loop.state import AgentState
     from flowcore.engine.context import Context
 
 
@@ -129,10 +130,12 @@ class Options:
         return wrapper
 
 
-def options_of(ctx: Context) -> Options:
-    """The run's options; made from the plain object that ``start`` was given, where no face began the run."""
+def options_of(ctx: Context, state: AgentState) -> Options:
+    """The run's options, with the items as of this entry in what functions are handed; made from the plain object that
+    ``start`` was given, where no face began the run."""
     given = ctx.context
-    if isinstance(given, Options):
-        return given
-    options: Options = ctx.scratch.setdefault("options", Options(context=given))
+    options = given if isinstance(given, Options) else ctx.scratch.get("options")
+    if options is None:
+        options = ctx.scratch["options"] = Options(context=given)
+    options.wrapper(ctx).turn_input = state.items
     return options

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator, Mapping
-from typing import Any, Literal, TypedDict, TypeVar, Unpack, overload
+from typing import Any, Literal, TypedDict, Unpack, overload
+
+from typing_extensions import TypeVar
 
 from flowcore.agents.agent import AgentSpec
 from flowcore.agents.as_tool import AgentTool
@@ -23,7 +25,7 @@ from flowcore.machine.plan import BUDGETS
 from flowcore.stores.base import Store
 from flowcore.stores.memory import MemoryStore
 
-TContext = TypeVar("TContext")
+TContext = TypeVar("TContext", default=Any)
 
 
 class RunArguments(TypedDict, total=False):

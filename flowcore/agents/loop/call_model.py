@@ -51,7 +51,7 @@ class Turn:
 async def call_model(state: AgentState, ctx: Context) -> Outcome:
     """Call the model and say what its reply asks for. Guardrails that run beside it are heard before any transition."""
     agent = ctx.bound.current(state)
-    options = options_of(ctx)
+    options = options_of(ctx, state)
     turn = await _resolve(state, ctx, agent, options)
     ctx.retry = _retry(ctx, turn)
     first = len(state.items) == state.begun  # nothing but the input, which nobody has judged yet
@@ -79,7 +79,6 @@ async def call_model(state: AgentState, ctx: Context) -> Outcome:
 async def _resolve(state: AgentState, ctx: Context, agent: AgentSpec[Any], options: Options) -> Turn:
     config = options.config
     wrapper = options.wrapper(ctx)
-    wrapper.turn_input = state.items
     settings = agent.model_settings
     if config.model_settings is not None:
         settings = settings.resolve(config.model_settings)

@@ -45,7 +45,7 @@ async def over_budget(state: AgentState, ctx: Context) -> Goto[Literal["handled"
 
 async def _handled(state: AgentState, ctx: Context, kind: str, error: AgentsException) -> dict[str, Any]:
     """What a handler makes the final output; without one the run fails here, keeping its place."""
-    options = options_of(ctx)
+    options = options_of(ctx, state)
     handler = (options.error_handlers or {}).get(kind)
     answer = None
     if handler is not None:

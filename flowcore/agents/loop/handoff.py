@@ -25,7 +25,7 @@ async def handoff(state: AgentState, ctx: Context) -> Goto[Literal["done"]]:
     by_name = {one.tool_name: one for one in agent.resolved_handoffs}
     calls = [item for item in state.pending_calls() if item["name"] in by_name]
     taken = by_name[calls[0]["name"]]
-    options = options_of(ctx)
+    options = options_of(ctx, state)
 
     async def invoke(tool_name: str, arguments: str) -> str:
         given = taken.on_invoke_handoff(options.wrapper(ctx), arguments)
@@ -53,7 +53,7 @@ async def handoff(state: AgentState, ctx: Context) -> Goto[Literal["done"]]:
 async def _filtered(state: AgentState, ctx: Context, taken: Handoff, outputs: list[Item]) -> dict[str, Any]:
     """The next agent's view, as the handoff's filter chose it: items that are there are named, not copied."""
     assert taken.input_filter is not None
-    options = options_of(ctx)
+    options = options_of(ctx, state)
     items = list(state.items)
     history = await session_history(state, ctx, options)
     begun = max(state.begun, state.view_at)

@@ -55,7 +55,7 @@ async def ask(
 async def input_guardrails(state: AgentState, ctx: Context) -> Goto[Literal["passed", "tripped"]]:
     """The guardrails that come before the model is called."""
     agent = ctx.bound.current(state)
-    options = options_of(ctx)
+    options = options_of(ctx, state)
     judges = input_judges(state, ctx, agent, options, parallel=False)
     if not judges:
         return Goto("passed")
@@ -80,7 +80,7 @@ def input_of(state: AgentState) -> Any:
 async def output_guardrails(state: AgentState, ctx: Context) -> Goto[Literal["passed", "tripped"]]:
     """The guardrails that see the final output, before anybody else does."""
     agent = ctx.bound.current(state)
-    options = options_of(ctx)
+    options = options_of(ctx, state)
     judges = [*agent.output_guardrails, *(options.config.output_guardrails or ())]
     if not judges:
         return Goto("passed", **save(state, ctx))

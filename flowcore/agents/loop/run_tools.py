@@ -62,9 +62,8 @@ async def run_tools(state: AgentState, ctx: Context) -> Outcome:
     """Run the calls that may run. Each is recorded under its position and call id; at a later entry it's found
     there."""
     agent = ctx.bound.current(state)
-    options = options_of(ctx)
+    options = options_of(ctx, state)
     wrapper = options.wrapper(ctx)
-    wrapper.turn_input = state.items  # in this process call_model may not have run
     calls, hands_off = _calls(state, agent)
     if agent.tool_use_behavior == "run_llm_again" and len(calls) == 1 and _leaves_at_once(calls[0].tool):
         item = (await _perform(ctx, options, wrapper, agent, calls[0]))[0]  # the visit's only effect
