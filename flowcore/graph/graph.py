@@ -336,7 +336,26 @@ class Graph:
 
     def mermaid(self) -> str:
         """The graph as a Mermaid state diagram, from the table that runs."""
-        return draw.mermaid(self.build())
+        return draw.drawing(self.build()).mermaid()
+
+    def dot(self) -> str:
+        """The graph in DOT, for Graphviz."""
+        return draw.drawing(self.build()).dot()
+
+    def svg(self) -> str:
+        """The graph as a standalone SVG document."""
+        return draw.drawing(self.build()).svg()
+
+    def json(self) -> str:
+        """The graph as JSON text; see ``Drawing.data`` for its keys."""
+        return draw.drawing(self.build()).json()
+
+    def drawing(self) -> draw.Drawing:
+        """The graph as it's declared so far, to be drawn; it isn't built by being looked at."""
+        return draw.drawing(self)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return {**self.drawing()._repr_mimebundle_(), "text/plain": repr(self)}
 
     def networkx(self) -> networkx.MultiDiGraph[str]:
         """The graph as a ``networkx.MultiDiGraph``: nodes by name, edges keyed by label."""

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from flowcore.machine.facts import Effect, Fact, Request, Signal, Started, Transition
+from flowcore.graph.draw import Drawing
+from flowcore.graph.graph import Graph
+from flowcore.graph.outcomes import END, START
+from flowcore.graph.picture import Arrow, Box, Picture, picture, walked
+from flowcore.machine.facts import Effect, Fact, Request, Rested, Resumed, Signal, Started, Transition
 
 if TYPE_CHECKING:
     import networkx
@@ -47,6 +51,59 @@ def walk_graph(facts: Iterable[Fact]) -> networkx.DiGraph[int]:
             graph.add_edge(last.seq, fact.seq, on=last.on)
         last = fact
     return graph
+
+
+def drawing(facts: Sequence[Fact], graph: Graph | None = None) -> Drawing:
+    """One run drawn: nodes by visits, edges by how often they were taken, the place marked, the standing as a frame.
+
+    With ``graph`` over all that could have happened; without it only what did is drawn.
+    """
+    taken, visits, started = _counts(facts)
+    if graph is None:
+        arrows = [Arrow(START, "start", name, kind="start") for name in started]
+        arrows += [Arrow(*edge) for edge in taken]
+        boxes = tuple(Box(name) for name in visits)
+        drawn = Picture(next((fact.graph for fact in facts if type(fact) is Started), ""), boxes, tuple(arrows))
+    else:
+        drawn = picture(graph)
+    standing, place = standing_of(facts)
+    for one in drawn.arrows:
+        if one.source == START:
+            taken = {(START, one.on, one.target): started.get(one.target, 0), **taken}
+    return Drawing(walked(drawn, taken, visits, standing, place))
+
+
+def _counts(facts: Iterable[Fact]) -> tuple[dict[tuple[str, str, str], int], dict[str, int], dict[str, int]]:
+    """How often each edge was taken, how many visits each node had, and where the run started."""
+    taken: dict[tuple[str, str, str], int] = {}
+    visits: dict[str, int] = {}
+    started: dict[str, int] = {}
+    for fact in facts:
+        if type(fact) is Started:
+            visits[fact.node] = fact.visit
+            started[fact.node] = 1
+        elif type(fact) is Transition:
+            edge = (fact.node, fact.on, fact.to)
+            taken[edge] = taken.get(edge, 0) + 1
+            if fact.to != END:
+                visits[fact.to] = max(visits.get(fact.to, 0), fact.to_visit)
+    return taken, visits, started
+
+
+def standing_of(facts: Iterable[Fact]) -> tuple[str, str]:
+    """``(standing, place)`` after these facts."""
+    standing, place, paused = "running", START, False
+    for fact in facts:
+        if isinstance(fact, Started):
+            place = fact.node
+        elif isinstance(fact, Transition):
+            standing, place, paused = "done" if fact.to == END else "running", fact.to, False
+        elif isinstance(fact, Rested):
+            standing = fact.standing
+            paused = fact.pause is not None if fact.ran else paused
+        elif isinstance(fact, Resumed):
+            standing = "waiting" if paused else "running"
+    return standing, place
 
 
 def same_form(facts: Sequence[Fact]) -> list[Any]:
