@@ -11,7 +11,7 @@ from flowcore.cli.loading import load
 from flowcore.cli.records import dumped, graph_record
 from flowcore.cli.screen import Screen
 from flowcore.errors import GraphError
-from flowcore.graph.draw import policies
+from flowcore.graph.diff import policies
 from flowcore.graph.graph import Graph
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from flowcore.cli.story import Story, busy_seconds, last_message, told, usage_of
 from flowcore.graph.check import Finding
-from flowcore.graph.draw import policies
+from flowcore.graph.diff import policies
 from flowcore.graph.graph import Graph
 from flowcore.machine.facts import NAMES, Fact, Transition
 from flowcore.stores.base import IndexRow, OpenRequest

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from flowcore.errors import GraphError, UndeclaredTransition, UpdateError
 from flowcore.graph import check as checks
-from flowcore.graph import draw, prove
+from flowcore.graph import draw, edit, prove
 from flowcore.graph.bound import Bound, bounded
 from flowcore.graph.conditions import Condition, When
 from flowcore.graph.diff import Diff, diff
@@ -390,6 +390,28 @@ class Graph:
     def diff(self, other: Graph) -> Diff:
         """What has to change for this graph to become the other one; false when they're the same."""
         return diff(self, other)
+
+    def insert(self, node: Any, *, before: str | None = None, after: str | None = None, on: str | None = None) -> Graph:
+        """A new graph with ``node`` before a node (on every way into it), or after one (on its edge ``on``). This one
+        stays as it is: take an agent's ``graph``, put a node in, and ``start`` that. Raises GraphError."""
+        if (before is None) == (after is None):
+            raise GraphError(f"graph '{self.name}': insert() needs either before= or after=")
+        if before is not None:
+            return edit.inserted_before(self, before, node)
+        return edit.inserted_after(self, str(after), node, on)
+
+    def replace(self, name: str, node: Any) -> Graph:
+        """A new graph in which ``node`` takes the place of the node ``name``, with its edges. Raises GraphError."""
+        return edit.replaced(self, name, node)
+
+    def blank(self) -> Graph:
+        """An empty graph of the same name, state, bound object and marks: to be declared anew."""
+        other = Graph(
+            self.name, self.schema.cls, takes=self.takes, convert=self.convert, gives=self.gives, bound=self.bound,
+            parts=self.parts, marks=self.marks, verify=self.verify, limits=self.limits,
+        )  # fmt: skip
+        other.tools = self.tools
+        return other
 
     def with_(self, **changes: Any) -> Graph:
         """The same table with another ``name``, ``bound``, ``parts``, ``tools``, ``marks``, ``verify`` or ``gives``;
