@@ -11,8 +11,8 @@ from flowcore.cli.loading import load
 from flowcore.cli.records import dumped, graph_record
 from flowcore.cli.screen import Screen
 from flowcore.errors import GraphError
-from flowcore.graph.diff import policies
 from flowcore.graph.graph import Graph
+from flowcore.graph.picture import policies
 
 
 def draw(screen: Screen, path: Path, spec: str, format: str) -> int:

@@ -8,8 +8,8 @@ from typing import Any
 
 from flowcore.cli.story import Story, busy_seconds, last_message, told, usage_of
 from flowcore.graph.check import Finding
-from flowcore.graph.diff import policies
 from flowcore.graph.graph import Graph
+from flowcore.graph.picture import policies
 from flowcore.machine.facts import NAMES, Fact, Transition
 from flowcore.stores.base import IndexRow, OpenRequest
 
