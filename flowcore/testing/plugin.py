@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,11 +103,12 @@ def flowcore_store() -> MemoryStore:
 @pytest.fixture
 def flowcore_sqlite_store(tmp_path: Path) -> Iterator[SqliteStore]:
     """A new store in a file, ``tmp_path / "flowcore.db"``."""
+    from flowcore.faces.sync import run_sync
     from flowcore.stores.sqlite import SqliteStore
 
     store = SqliteStore(tmp_path / "flowcore.db")
     yield store
-    asyncio.run(store.close())
+    run_sync(store.close(), "flowcore_sqlite_store", "await store.close()")
 
 
 @pytest.fixture

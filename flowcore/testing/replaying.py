@@ -22,7 +22,7 @@ from flowcore.errors import NodeTimeout, UserError
 from flowcore.graph.graph import Graph
 from flowcore.graph.node import Node, rename
 from flowcore.graph.values import Codec, Json, codec_of, shorten
-from flowcore.machine.explain import Difference, difference, is_end, stretches
+from flowcore.machine.explain import Difference, Stretch, difference, is_end, stretches
 from flowcore.machine.facts import Fact, Standing
 from flowcore.machine.walk import Step, path
 from flowcore.stores.base import Letter, Store
@@ -43,7 +43,11 @@ class ReplayDiverged(AssertionError):
 
 
 class _Off(BaseException):
-    """The walk has left the record, or come to its end."""
+    """The walk has left the record, or come to its end (``ends``)."""
+
+    def __init__(self, message: str, ends: bool = False) -> None:
+        super().__init__(message)
+        self.ends = ends
 
 
 @dataclass(slots=True)
@@ -86,18 +90,18 @@ async def replay(of: Any, graph: Any = None, *, context: Any = None) -> Played:
     record = Recording.of(recorded, root)
     record.history = history
     player = _Player(record, definition, context)
-    missing: Unrecorded | None = None
+    left: BaseException | None = None
     try:
         played = await player.play()
-    except Unrecorded as error:
-        missing, played = error, await player.played("")
-    found = _first_difference(recorded, played.journals, root)
+    except (Unrecorded, _Off) as error:
+        left, played = error, await player.played(str(error))
+    found = _first_difference(recorded, played.journals, root, left is not None)
     if found is not None:
         run, what = found
         told = f"run '{run}'" if run == root else f"child run '{run}'"
         raise ReplayDiverged(f"{told} replays differently (one: recorded, other: replayed); {what}", what)
-    if missing is not None:
-        raise ReplayDiverged(f"run '{root}': {missing}")
+    if left is not None and not (isinstance(left, _Off) and left.ends):
+        raise ReplayDiverged(f"run '{root}': {left}")
     return played
 
 
@@ -122,19 +126,25 @@ async def history_of(store: Store, facts: Sequence[Fact]) -> list[Any]:
 
 
 def _first_difference(
-    recorded: Mapping[str, Sequence[Fact]], played: Mapping[str, Sequence[Fact]], root: str
+    recorded: Mapping[str, Sequence[Fact]], played: Mapping[str, Sequence[Fact]], root: str, broken_off: bool
 ) -> tuple[str, Difference] | None:
-    """The deepest run's first difference: its caller's follows from it."""
+    """The deepest run's first difference: its caller's follows from it. ``broken_off``: the walk left the record."""
     for run in sorted({*recorded} & {*played}, key=len, reverse=True):
         one, other = recorded[run], played[run]
-        last = stretches(one)[-1]
-        if last.end is None and (last.answers or not any(rest.standing == "waiting" for rest in last.rests)):
-            ends = sum(map(is_end, one))  # the record breaks off there: only what it has is compared
-            one, other = _cut(one, ends), _cut(other, ends)
+        ends = [sum(map(is_end, other))] if broken_off else []
+        if _breaks_off(stretches(one)[-1]):
+            ends.append(sum(map(is_end, one)))
+        if ends:  # what comes after isn't known: only what both have is compared
+            one, other = _cut(one, min(ends)), _cut(other, min(ends))
         found = difference(one, other)
         if found is not None:
             return run, found
     return None
+
+
+def _breaks_off(last: Stretch) -> bool:
+    """Whether a record ends in the midst of a body; a pause that nobody has answered is an end like any other."""
+    return last.end is None and (not last.rests or last.rests[-1].pause is None or bool(last.answers))
 
 
 def _cut(facts: Sequence[Fact], ends: int) -> list[Fact]:
@@ -183,7 +193,7 @@ class _Player:
         self.run: Run | None = None
 
     async def play(self) -> Played:
-        """Walk until the record ends, the run rests for good, or the walk leaves the record. Raises Unrecorded."""
+        """Walk until the run rests for good. Raises _Off where the record ends or the walk leaves it; Unrecorded."""
         before = asyncio.all_tasks()
         try:
             self.run = await start(
@@ -195,9 +205,7 @@ class _Player:
         except (_Off, Unrecorded, BaseExceptionGroup) as error:
             cause = _cause(error)
             await _end(asyncio.all_tasks() - before)
-            if not isinstance(cause, _Off):
-                raise cause from None
-            return await self.played(str(cause))
+            raise cause from None
         return await self.played("")
 
     async def played(self, off: str) -> Played:
@@ -303,7 +311,7 @@ def _step_for(course: _Course, at: int, ctx: Context) -> RecordedStep:
     """The record of this entry. Raises _Off where there's none."""
     step = course.step(at)
     if step is None or step.open == "broken":
-        raise _Off(f"the record ends after {at} steps" if step is not None else f"the record has {at} steps")
+        raise _Off(f"the record ends after {at} steps", ends=True)
     if (step.node, step.visit) != (ctx.node, ctx.visit):
         raise _Off(
             f"step {at + 1} of the record is node '{step.node}', visit {step.visit}, but the walk came to"
@@ -429,8 +437,11 @@ async def play(recording: Recording | Mapping[str, Any], graph: Any, *, context:
     definition = getattr(graph, "graph", graph)
     if not isinstance(definition, Graph):
         raise UserError(f"play walks through a Graph or something with a .graph, not a {type(graph).__name__}")
+    player = _Player(record, definition, context)
     try:
-        return await _Player(record, definition, context).play()
+        return await player.play()
+    except _Off as error:
+        return await player.played(str(error))
     except Unrecorded as error:
         raise ReplayDiverged(f"run '{record.run_id}': {error}") from None
 
