@@ -72,7 +72,12 @@ def _nodes(graph: Graph) -> dict[str, str]:
 
 
 def _edges(graph: Graph) -> dict[str, str]:
-    return {_edge(edge): f"to {edge.target}{' (continues)' if edge.continues else ''}" for edge in graph.edges}
+    place = {_edge(edge): i for edges in graph.conditional.values() for i, edge in enumerate(edges)}
+    return {
+        _edge(edge): f"to {edge.target}{' (continues)' if edge.continues else ''}"
+        + (f", asked as number {place[_edge(edge)] + 1}" if _edge(edge) in place else "")
+        for edge in graph.edges
+    }
 
 
 def _edge(edge: Edge) -> str:

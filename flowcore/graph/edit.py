@@ -50,10 +50,14 @@ def inserted_after(graph: Graph, name: str, node: Any, on: str | None) -> Graph:
 
 
 def replaced(graph: Graph, name: str, node: Any) -> Graph:
-    """``node`` takes the place of ``name``, under that name and with its edges; its own policies hold."""
+    """``node`` takes the place of ``name``, under that name and with its edges; its own policies hold. What was said
+    of the old one's parts and tools isn't true of it."""
     _known(graph, name)
     new = rename(node if isinstance(node, Node) else make_node(node), name=name)
-    return _rebuilt(graph, [new if one.name == name else one for one in graph.nodes.values()], graph.edges, [])
+    other = _rebuilt(graph, [new if one.name == name else one for one in graph.nodes.values()], graph.edges, [])
+    other.parts.pop(name, None)
+    other.tools = tuple(tool for tool in other.tools if tool.node != name)
+    return other
 
 
 def _known(graph: Graph, name: str) -> None:

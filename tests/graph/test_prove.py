@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from flowcore import Agent, function_tool
 from flowcore.errors import GraphError
+from flowcore.graph.conditions import otherwise, when
 from flowcore.graph.graph import Graph, continues
 from flowcore.graph.node import Retry, node
 from flowcore.graph.outcomes import END, START, Goto
@@ -202,6 +203,16 @@ def test_an_unknown_tool_is_refused_and_a_tool_is_no_node() -> None:
         graph.always_before("await_decision", "refund")
 
 
+def test_nothing_is_proved_of_tools_whose_node_was_replaced() -> None:
+    async def run_tools(state: Any) -> Any:
+        return Goto("done")
+
+    graph = Agent(name="Support", tools=[refund]).graph.replace("run_tools", run_tools)
+    assert "refund" not in graph.mermaid()
+    with pytest.raises(GraphError, match="has no tool 'refund'; its tools are none"):
+        graph.requires_approval("refund")
+
+
 def test_an_agents_run_is_bounded_by_its_turns() -> None:
     graph = Agent(name="Support", tools=[refund]).graph
     assert not graph.bounded(max_turns=None)
@@ -245,6 +256,21 @@ def test_a_difference_names_nodes_edges_policies_and_fields() -> None:
         "+ field log: list[str] by append, default []",
     ]
     assert [one.sign for one in after.diff(before)].count("-") == [one.sign for one in before.diff(after)].count("+")
+
+
+def test_the_order_of_conditions_is_a_difference() -> None:
+    a, b = passing("b"), passing("c")
+
+    def made(*order: Any) -> Graph:
+        async def first(state: S) -> None: ...
+
+        return Graph("g", S, {START: first, first: [*order, otherwise(END)], a: END, b: END})
+
+    one, other = when("n", ">", 1, a), when("n", ">", 2, b)
+    assert not made(one, other).diff(made(one, other))
+    assert "~ edge first --n > 1-->: to b, asked as number 1 -> to b, asked as number 2" in str(
+        made(one, other).diff(made(other, one))
+    )
 
 
 def test_a_difference_between_agents_names_their_tools() -> None:
