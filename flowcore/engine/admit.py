@@ -30,4 +30,5 @@ def started(
         root=live.tree.root,
         parent=parent,
         meta=codec_of(Json, "meta").admit(meta)[0] if meta else None,
+        above=None if parent is None else live.tree.reached(),
     )

@@ -51,8 +51,11 @@ async def run_child(
             tree.lives[id] = live
     live.above = above
     _same_input(live, input)
-    if live.snapshot.standing in ("failed", "cancelled", "stopped"):
+    s = live.snapshot
+    if s.standing in ("failed", "cancelled", "stopped"):
         await live.commit(live.resumed("parent", limits))
+    elif s.above < tree.lives[tree.root].snapshot.moved:  # its root has moved since: a fork there is before what comes
+        await live.commit(live.resumed("parent", not_before=s.not_before))
     live.exception = None
     standing = await tree.drive(live)
     if standing == "waiting":

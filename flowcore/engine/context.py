@@ -150,7 +150,8 @@ class Context:
     def random(self) -> random.Random:
         """Chance that is the same at every entry of this visit."""
         if self._random is None:
-            self._random = random.Random(f"{self.run_id}/{self.node}.{self.visit}")
+            run = self._live.snapshot.elders.get((self.node, self.visit), self.run_id)
+            self._random = random.Random(f"{run}/{self.node}.{self.visit}")
         return self._random
 
     def uuid(self) -> uuid.UUID:

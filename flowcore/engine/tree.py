@@ -75,6 +75,10 @@ class Tree:
         except RunConflict as error:
             self._break(error)
 
+    def reached(self) -> int:
+        """The seq of the root's last fact: what children note when they begin or are taken up again."""
+        return self.lives[self.root].snapshot.seq
+
     # -- readers --------------------------------------------------------------------------------------------------
 
     def listen(self, sink: Sink) -> None:
@@ -455,7 +459,8 @@ class Live:
     ) -> Resumed:
         """The fact that the run goes on; ``after`` facts are put before it."""
         s, now = self.snapshot, self.tree.clock.time()
-        return Resumed(s.seq + 1 + after, now, now, s.visit.node, s.visit.number, by, limits, not_before)
+        above = self.tree.reached() if by == "parent" else None
+        return Resumed(s.seq + 1 + after, now, now, s.visit.node, s.visit.number, by, limits, not_before, above)
 
     def transition(
         self,

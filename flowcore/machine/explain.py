@@ -14,7 +14,7 @@ from flowcore.graph.graph import Edge, Graph
 from flowcore.graph.node import LIMIT, OVER_BUDGET, RETRY, TIMEOUT, Node
 from flowcore.graph.outcomes import END
 from flowcore.machine.facts import Effect, Fact, Request, Rested, Resumed, Signal, Started, Transition
-from flowcore.machine.fold import fold
+from flowcore.machine.fold import Preview, fold
 from flowcore.machine.plan import over_budget
 from flowcore.machine.snapshot import Snapshot
 
@@ -274,7 +274,26 @@ def _choice(graph: Graph, s: Snapshot, fact: Transition) -> Choice:
     taken, node = edges.get(fact.on), graph.nodes.get(fact.node)
     lost = {on: _why_not(edge, taken, node, fact, s) for on, edge in edges.items() if on != fact.on}
     why = _why(taken, node, fact, s) if taken is not None else "today's graph has no such edge"
+    if taken in graph.conditional.get(fact.node, ()):
+        by_data = _by_data(graph, s, fact)
+        why = by_data.pop(fact.on)
+        lost.update(by_data)
     return Choice(fact.seq, fact.node, fact.visit, fact.attempt, fact.on, fact.to, why, lost)
+
+
+def _by_data(graph: Graph, s: Snapshot, fact: Transition) -> dict[str, str]:
+    """By label, what became of a node's conditions: they're asked in order, of the state with the update joined in."""
+    read = Preview(graph.schema, s, s.visits[fact.node], fact.update, fact.how)
+    found: dict[str, str] = {}
+    for edge in graph.conditional[fact.node]:
+        field = None if edge.when is None else edge.when.field.partition(".")[0]
+        if fact.on in found:
+            found[edge.on] = f"'{fact.on}' is asked first"
+        elif field is None:
+            found[edge.on] = "no condition holds"
+        else:
+            found[edge.on] = f"{field} is {_short(repr(read(field)), 80)}"
+    return found
 
 
 def _why(taken: Edge, node: Node | None, fact: Transition, s: Snapshot) -> str:

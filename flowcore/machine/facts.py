@@ -17,7 +17,7 @@ Standing: TypeAlias = Literal["running", "waiting", "stopped", "failed", "cancel
 @dataclass(frozen=True, slots=True)
 class Started:
     """The run was admitted. ``input``: the first state's given fields. ``meta``: whatever a face wants to find
-    again."""
+    again. ``above``: a child's, how far its root was when it began (the seq of the root's last fact)."""
 
     seq: int
     started: float
@@ -31,6 +31,7 @@ class Started:
     root: str
     parent: str | None = None
     meta: dict[str, Any] | None = None
+    above: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +156,13 @@ class Rested:
 @dataclass(frozen=True, slots=True)
 class Resumed:
     """The run goes on at its place. ``limits`` replace those of the same name. ``by``: who said so: "resume",
-    "retries", "parent", or "answer", "child" and "due" for what it waited for."""
+    "retries", "parent", or "answer", "child" and "due" for what it waited for. ``above``: a child's, how far its root
+    was.
+
+    With ``by="fork"`` it's the first fact that a fork doesn't share with ``base``, and it tells what is new: ``root``
+    and ``parent``, the fork's own; ``input``, the whole first state where another one was given; ``update`` and
+    ``how``, as in a transition; ``session``, which it writes to (without one to none).
+    """
 
     seq: int
     started: float
@@ -165,6 +172,14 @@ class Resumed:
     by: str
     limits: dict[str, Any] | None = None
     not_before: float | None = None
+    above: int | None = None
+    base: str | None = None
+    root: str | None = None
+    parent: str | None = None
+    session: str | None = None
+    input: dict[str, Any] | None = None
+    update: dict[str, Any] | None = None
+    how: dict[str, str] | None = None
 
 
 Fact: TypeAlias = Started | Transition | Effect | Intent | Request | Signal | Rested | Resumed

@@ -46,6 +46,8 @@ def _started(schema: Schema, s: Snapshot, fact: Started) -> None:
     s.created = fact.at
     s.limits = dict(fact.limits)
     s.meta = fact.meta or {}
+    if fact.above is not None:
+        s.above = fact.above
     s.values = schema.begin(fact.input)
     _open_visit(s, fact.node, fact.visit, fact.at)
 
@@ -53,13 +55,8 @@ def _started(schema: Schema, s: Snapshot, fact: Started) -> None:
 def _transition(schema: Schema, s: Snapshot, fact: Transition) -> None:
     visit = _visit_of(s, fact)
     if fact.update:
-        staged = [_stage(schema, s, name, wire, fact, visit) for name, wire in fact.update.items()]
-        values = s.values
-        for field, live, joined in staged:  # nothing was changed so far, so a reducer that raised left no trace
-            if joined is _GROWS:
-                values[field.name].grow(live, fact.seq)
-            else:
-                values[field.name] = field.hold(joined, fact.seq)
+        _join(schema, s, fact, fact.update, visit)
+    s.moved = fact.seq
     if fact.on in _BODILESS:
         s.spun[fact.node] = dict(s.ran)
     else:
@@ -91,6 +88,16 @@ def _transition(schema: Schema, s: Snapshot, fact: Transition) -> None:
             there.attempt = fact.attempt + 1
     else:
         _open_visit(s, fact.to, fact.to_visit, fact.at)
+
+
+def _join(schema: Schema, s: Snapshot, fact: Transition | Resumed, update: dict[str, Any], visit: Visit) -> None:
+    staged = [_stage(schema, s, name, wire, fact, visit) for name, wire in update.items()]
+    values = s.values
+    for field, live, joined in staged:  # nothing was changed so far, so a reducer that raised left no trace
+        if joined is _GROWS:
+            values[field.name].grow(live, fact.seq)
+        else:
+            values[field.name] = field.hold(joined, fact.seq)
 
 
 def _open_visit(s: Snapshot, node: str, number: int, at: float) -> None:
@@ -166,6 +173,11 @@ def _rested(schema: Schema, s: Snapshot, fact: Rested) -> None:
 def _resumed(schema: Schema, s: Snapshot, fact: Resumed) -> None:
     if fact.limits:
         s.limits.update(fact.limits)
+    if fact.above is not None:
+        s.above = fact.above
+    if fact.by == "fork":
+        _forked(schema, s, fact)
+        return
     if s.standing == "failed":
         s.visit.attempt += 1
         s.cause = s.error
@@ -181,6 +193,26 @@ def _resumed(schema: Schema, s: Snapshot, fact: Resumed) -> None:
     s.stop_asked = s.cancel_asked = False
     s.error = None
     s.not_before = fact.not_before
+
+
+def _forked(schema: Schema, s: Snapshot, fact: Resumed) -> None:
+    """The prefix becomes this run's own. It stands as it stood; the time since then counts as rest."""
+    base = fact.base or ""
+    if fact.input is not None:
+        s.values = schema.begin(fact.input)
+    if fact.update:
+        _join(schema, s, fact, fact.update, s.visit)
+    for visit in s.visits.values():
+        if visit.ran:
+            s.elders.setdefault((visit.node, visit.number), base)
+    s.base = (base, fact.seq - 1)
+    s.root, s.parent = fact.root or s.run, fact.parent
+    s.meta = {name: value for name, value in s.meta.items() if name != "session"}
+    if fact.session is not None:
+        s.meta["session"] = fact.session
+    if s.idle_since is None:
+        s.idle += max(0.0, fact.at - s.at)
+    s.stop_asked = s.cancel_asked = False
 
 
 def _moves(s: Snapshot, at: float) -> None:
@@ -217,7 +249,7 @@ def _value_of(s: Snapshot, visit: Visit, spec: list[Any]) -> Any:
 
 
 def _stage(
-    schema: Schema, s: Snapshot, name: str, wire: Any, fact: Transition, visit: Visit
+    schema: Schema, s: Snapshot, name: str, wire: Any, fact: Transition | Resumed, visit: Visit
 ) -> tuple[StateField, Any, Any]:
     """``(field, what is new, the joined value)``; the last is ``_GROWS`` for a list that grows in place."""
     field = schema.fields.get(name)

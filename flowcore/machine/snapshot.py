@@ -50,12 +50,16 @@ class Snapshot:
     waiting run waits for, ``waiting_children`` the keys of children that do, ``due``: from when on one of those has
     something to do by itself. ``usage``: counts over the run and its children. ``idle``: seconds it rested so far,
     ``idle_since``: when its rest began. ``spun``: by node, what had run when its limit was last found reached.
+    ``moved``: seq of the last transition. ``above``: a child's, how far its root was when it last began or was taken
+    up again. ``base``: the run that a fork shares its prefix with, and the seq of the last shared fact; ``elders``: by
+    place, the run in which the body of a visit of that prefix ran.
     """
 
     __slots__ = (
-        "at", "auto_resumes", "cancel_asked", "cause", "created", "due", "error", "fingerprint", "graph", "idle",
-        "idle_since", "inputs", "limits", "meta", "not_before", "open", "opened", "parent", "pause", "ran", "root",
-        "run", "seq", "spun", "standing", "stop_asked", "usage", "values", "visit", "visits", "waiting_children",
+        "above", "at", "auto_resumes", "base", "cancel_asked", "cause", "created", "due", "elders", "error",
+        "fingerprint", "graph", "idle", "idle_since", "inputs", "limits", "meta", "moved", "not_before", "open",
+        "opened", "parent", "pause", "ran", "root", "run", "seq", "spun", "standing", "stop_asked", "usage", "values",
+        "visit", "visits", "waiting_children",
     )  # fmt: skip
 
     def __init__(self, run: str) -> None:
@@ -65,6 +69,10 @@ class Snapshot:
         self.graph = ""
         self.fingerprint = ""
         self.seq = -1
+        self.moved = -1
+        self.above = -1
+        self.base: tuple[str, int] | None = None
+        self.elders: dict[tuple[str, int], str] = {}
         self.created = 0.0
         self.at = 0.0
         self.standing: Standing = "running"

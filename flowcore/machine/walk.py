@@ -109,16 +109,17 @@ def standing_of(facts: Iterable[Fact]) -> tuple[str, str]:
 def same_form(facts: Sequence[Fact]) -> list[Any]:
     """What of a journal makes its walk: two ways of running the same thing give equal forms.
 
-    Left out: times, ids of letters, nonces, intents, rests and resumes, and ``retries``' own. Grouped by visit in
-    order of
-    opening; within a visit effects, requests and answers by key, then its transitions in order.
+    Left out: times, ids of letters, nonces, intents, rests and resumes (of forks too, but not what they change), and
+    ``retries``' own. Grouped by visit in order of opening; within a visit effects, requests and answers by key, then
+    its transitions in order.
     """
     order: list[tuple[str, int]] = []
     effects: dict[tuple[str, int], list[Any]] = {}
     moves: dict[tuple[str, int], list[Any]] = {}
     for fact in facts:
         place = (fact.node, fact.visit)
-        if isinstance(fact, (Started, Transition, Effect, Request, Signal)) and place not in moves:
+        changed = isinstance(fact, Resumed) and (fact.update or fact.input is not None)
+        if (changed or isinstance(fact, (Started, Transition, Effect, Request, Signal))) and place not in moves:
             order.append(place)
             effects[place], moves[place] = [], []
         if isinstance(fact, Started):
@@ -128,6 +129,8 @@ def same_form(facts: Sequence[Fact]) -> list[Any]:
             moves[place].append(
                 ("transition", fact.on, fact.to, fact.to_visit, fact.update, fact.how, fact.attempt, error, fact.usage)
             )
+        elif isinstance(fact, Resumed) and changed:
+            moves[place].append(("forked", fact.input, fact.update, fact.how))
         elif isinstance(fact, Effect):
             effects[place].append((fact.key, "effect", fact.value, fact.args))
         elif isinstance(fact, Request):

@@ -106,7 +106,9 @@ def assert_path(run: Any, expected: Sequence[Expected], *, exact: bool = True, g
     if far[0]:
         return
     found = getattr(graph, "graph", graph) if graph is not None else definition_of(run)
-    raise AssertionError(_told(wanted, walked, facts, far[2], far[1], found if isinstance(found, Graph) else None))
+    told = _told(wanted, walked, facts, far[2], far[1], found if isinstance(found, Graph) else None)
+    off = getattr(run, "off", "")
+    raise AssertionError(f"{told}\nit was played by a record: {off}" if off else told)
 
 
 def _as_step(one: Any) -> tuple[str, ...] | None:

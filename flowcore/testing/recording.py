@@ -80,13 +80,13 @@ class Recording:
 
     def _forget_end_of(self, path: str) -> None:
         """A child that has a record isn't told to its caller too: it's executed again."""
-        for above in ("", *self.children):
-            caller = self if not above else self.children[above]
-            for step in caller.steps:
-                place = f"{above}/{step.node}.{step.visit}/".lstrip("/")
-                key = path.removeprefix(place)
-                if key != path and key in step.effects:
-                    del step.effects[key]
+        parts = path.split("/")
+        for depth, place in enumerate(parts[:-1]):
+            above, key = "/".join(parts[:depth]), "/".join(parts[depth + 1 :])
+            caller = self.children.get(above) if above else self
+            for step in caller.steps if caller is not None else ():
+                if f"{step.node}.{step.visit}" == place:
+                    step.effects.pop(key, None)
                     step.used.pop(key, None)
 
     @classmethod

@@ -10,6 +10,7 @@ import asyncio
 import copy
 import dataclasses
 import inspect
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 from flowcore.agents.loop.state import Crew
 from flowcore.agents.options import Options
 from flowcore.engine.context import Context
-from flowcore.engine.run import Run, answer, start
+from flowcore.engine.run import Run, start
 from flowcore.errors import NodeTimeout, UserError
 from flowcore.graph.graph import Graph
 from flowcore.graph.node import Node, rename
@@ -191,10 +192,10 @@ class _Player:
         self.courses = {"": _Course(record)}
         self.staged: dict[int, tuple[Graph, Graph]] = {}
         self.run: Run | None = None
+        self.entered: list[Context] = []
 
     async def play(self) -> Played:
         """Walk until the run rests for good. Raises _Off where the record ends or the walk leaves it; Unrecorded."""
-        before = asyncio.all_tasks()
         try:
             self.run = await start(
                 self.stage(self.graph), self._input(), store=self.store, run_id=self.record.run_id,
@@ -204,7 +205,7 @@ class _Player:
                 pass
         except (_Off, Unrecorded, BaseExceptionGroup) as error:
             cause = _cause(error)
-            await _end(asyncio.all_tasks() - before)
+            await self._break_off()
             raise cause from None
         return await self.played("")
 
@@ -227,6 +228,13 @@ class _Player:
         if self.graph.takes is not None and self.graph.takes not in given:
             return schema.cls(**given)
         return given
+
+    async def _break_off(self) -> None:
+        """End the effects and children of the bodies that the end of the walk has left standing."""
+        left = [task for ctx in self.entered for task in ctx._inflight]
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     # -- between drives -------------------------------------------------------------------------------------------
 
@@ -261,9 +269,13 @@ class _Player:
             at = course.at(await self.store.read(request.run))
             step = course.step(at)
             if step is not None and request.key in step.answers:
-                await answer(self.store, request.run, request.key, step.answers[request.key])
+                await self._send(request.run, request.key, step.answers[request.key])
                 given = True
         return given
+
+    async def _send(self, run: str, key: str, value: Any) -> None:
+        """Put an answer into the inbox: it was held against its schema when it was recorded."""
+        await self.store.signal(Letter(run, f"answer to {run} {key}", "answer", key, value, self.clock.now))
 
     # -- the graph on its stage -----------------------------------------------------------------------------------
 
@@ -287,10 +299,13 @@ class _Player:
             at = course.at(ctx._live.facts)
             entry = Entry(course.record, _step_for(course, at, ctx), ctx)
             token = ENTRY.set(entry)
+            self.entered.append(ctx)
             try:
                 return await _perform(node, state, RecordedContext(self, entry), entry)
             finally:
                 ENTRY.reset(token)
+                if not isinstance(sys.exception(), (_Off, Unrecorded, BaseExceptionGroup)):
+                    self.entered.remove(ctx)
                 await self._after(course.step(at + 1), ctx)
 
         return body
@@ -301,8 +316,7 @@ class _Player:
             return
         self.clock.now = max(self.clock.now, following.now)
         for key, value in following.early.items():
-            letter = Letter(ctx.run_id, f"{ctx.run_id}/{ctx.node}.{ctx.visit}/{key}", "answer", key, value, 0.0)
-            await self.store.signal(letter)
+            await self._send(ctx.run_id, key, value)
         if following.early:
             await ctx._live.tree.fetch()
 
@@ -415,13 +429,6 @@ def _cause(error: BaseException) -> BaseException:
         found = error.split((_Off, Unrecorded))[0]
         return _cause(found.exceptions[0]) if found is not None else error
     return error
-
-
-async def _end(tasks: set[asyncio.Task[Any]]) -> None:
-    """End what a walk left behind that was broken off."""
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 # --- from data --------------------------------------------------------------------------------------------------------

@@ -71,7 +71,7 @@ def simulate(
     an exception or its class, which is raised: it's retried, takes its edge, or fails the run. A node with a single
     ordinary edge needs none. ``answers``: to requests, by key or by a function; a request without one stays open.
     ``spend``: by node, what each entry uses, e.g. ``{"call_model": {"total_tokens": 900}}``. ``clock``: moved on
-    where the run would sleep.
+    where the run would sleep. Edges by data are chosen by the state.
 
     Raises UserError for a node with several edges and no outcome, UndeclaredTransition and UpdateError as a run would
     fail with.
@@ -176,7 +176,7 @@ class _Walk:
         name = node.name
         nth = self.entries[name] = self.entries.get(name, 0) + 1
         if name not in self.outcomes:
-            if self.graph.ordinary.get(name) is not None:
+            if self.graph.ordinary.get(name) is not None or name in self.graph.conditional:
                 return None
             labels = listed(edge.on for edge in self.graph.out[name].values() if edge.on not in ENGINE_LABELS)
             raise UserError(

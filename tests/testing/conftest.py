@@ -6,5 +6,3 @@ import sys
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parent.parent / "engine"))
-
-pytest_plugins = ["pytester"]

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+pytest_plugins = ["pytester"]
+
 GRAPH = """
 from flowcore import END, START, Goto, Graph, State
 

@@ -13,6 +13,7 @@ from testing_agents import AGENTS, TOUCHED, Answer, refund, weather
 
 from flowcore.agents.options import Options, RunConfig
 from flowcore.agents.tools import function_tool
+from flowcore.engine import fanout
 from flowcore.engine.run import Run, load, resume, start
 from flowcore.errors import UserError
 from flowcore.faces.agent import Agent
@@ -21,6 +22,7 @@ from flowcore.graph.graph import Graph, continues
 from flowcore.graph.node import node
 from flowcore.graph.outcomes import END, START, Ask, Goto, Pause
 from flowcore.graph.state import State
+from flowcore.graph.values import Json
 from flowcore.stores.memory import MemoryStore
 from flowcore.testing import (
     Crash,
@@ -236,6 +238,46 @@ async def test_a_wait_that_ended_by_time_replays_at_once() -> None:
     played = await replay(run)
     assert played.path == [("ask", "late", "late"), ("late", "done", "END")]
     assert played.output == {"n": 0, "text": "5000"}
+
+
+class Many(State):
+    todo: list[int] = []
+    done: list[Json] = []
+    errors: list[dict[str, Json]] = []
+    both: dict[str, Json] = {}
+    text: str = ""
+
+
+async def test_fan_outs_replay_child_by_child_those_that_failed_too() -> None:
+    asked: list[int] = []
+
+    async def square(n: int, ctx: Any) -> int:
+        async def ask(n: int) -> int:
+            asked.append(n)
+            if n == 3:
+                raise OSError("three is odd")
+            return n * n
+
+        return int(await ctx.once("ask", ask, n))
+
+    async def left(state: S, ctx: Any) -> dict[str, Any]:
+        return {"n": await ctx.once("left", lambda: 1)}
+
+    async def right(state: S, ctx: Any) -> Pause:
+        return Pause(Ask("right?"), on="yes")
+
+    wing, other = Graph("left", S, {START: left, left: END}), Graph("right", S, {START: right, right: {"yes": END}})
+    squares = fanout.map(square, over="todo", into="done", errors="errors", failures=1)
+    sides = fanout.parallel({"left": wing, "right": other}, into="both", input="text")
+    graph = Graph("many", Many, {START: squares, squares: sides, sides: END})
+    wing.takes = other.takes = "text"
+    run = await ran(graph, {"todo": [1, 2, 3, 4]})
+    assert (run.standing, asked) == ("done", [1, 2, 3, 4])
+    played = await replay(run)
+    assert asked == [1, 2, 3, 4]
+    assert played.output == (await run.result()).output
+    assert played.output["done"] == [1, 4, None, 16]
+    assert len(played.journals) == 7
 
 
 # --- time and chance --------------------------------------------------------------------------------------------------

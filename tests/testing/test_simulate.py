@@ -13,11 +13,12 @@ from flowcore.agents.tools import function_tool
 from flowcore.engine.run import start
 from flowcore.errors import NodeTimeout, UndeclaredTransition, UpdateError, UserError
 from flowcore.faces.agent import Agent
+from flowcore.graph.conditions import otherwise, when
 from flowcore.graph.graph import Graph
 from flowcore.graph.node import Retry, node
 from flowcore.graph.outcomes import END, START, Ask, Goto, Pause
 from flowcore.graph.state import State, append
-from flowcore.testing import ManualClock, assert_path, assert_state, diff, finish, simulate
+from flowcore.testing import ManualClock, assert_path, assert_state, diff, explain, finish, simulate
 
 
 class S(State):
@@ -215,3 +216,20 @@ async def test_the_walk_of_a_run_with_retries_is_simulated_fact_for_fact() -> No
     await finish(run)
     walk = simulate(graph, {"turn": {"total": 1}, "over": {"log": ["over"]}})
     assert diff(run, walk) is None
+
+
+def test_edges_by_data_are_chosen_by_what_the_outcome_brings() -> None:
+    score, out = named("score", limit=5), named("out")
+    graph = Graph("g", S, {START: score, score: [when("n", ">=", 8, out), otherwise(score)], out: END})
+    walk = simulate(graph, {"score": lambda state: {"n": state.n + 4}})
+    assert_path(walk, [("score", "otherwise"), ("score", "n >= 8"), "out"])
+    first, second, _ = explain(walk)
+    assert (first.why, first.lost) == ("no condition holds", {"n >= 8": "n is 4"})
+    assert (second.why, second.lost) == ("n is 8", {"otherwise": "'n >= 8' is asked first"})
+
+
+def test_the_graphs_own_limits_hold_where_nothing_else_is_said() -> None:
+    turn, over = named("turn", limit="max_turns"), named("over")
+    graph = Graph("g", S, {START: turn, turn: {"more": turn, "limit": over}, over: END}, limits={"max_turns": 2})
+    assert len(simulate(graph).path) == 4
+    assert len(simulate(graph, limits={"max_turns": 3}).path) == 5
