@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import traceback
 from collections.abc import Coroutine
 from enum import StrEnum
 from pathlib import Path
@@ -75,7 +76,7 @@ def enter() -> NoReturn:
         app()
     except FlowcoreError as error:
         if os.environ.get(DEBUG):
-            raise
+            traceback.print_exc()
         Screen().tell(f"flowcore: {error.message}", "red")
         sys.exit(exits.code_of_error(error))
     except KeyboardInterrupt:

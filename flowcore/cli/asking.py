@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from flowcore.cli import words
+from flowcore.cli.keyboard import typed_line
 from flowcore.cli.screen import Screen
 from flowcore.errors import UserError
 from flowcore.stores.base import OpenRequest
@@ -63,16 +64,16 @@ def _object(arguments: Any) -> Any:
         return arguments
 
 
-def ask(screen: Screen, request: OpenRequest) -> Any:
+async def ask(screen: Screen, request: OpenRequest) -> Any:
     """Ask on the terminal until there's an answer; LEFT at the end of input or on Ctrl-C."""
     show(screen, request)
     prompt = "  approve? y / n / why not: " if is_approval(request) else "  answer (text or JSON): "
     while True:
-        try:
-            given = input(prompt).strip()
-        except (EOFError, KeyboardInterrupt):
+        typed = await typed_line(screen, prompt)
+        if typed is None:
             screen.say()
             return LEFT
+        given = typed.strip()
         if not given:
             continue
         if is_approval(request):

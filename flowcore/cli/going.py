@@ -69,7 +69,7 @@ async def _answered(run: Run, requests: list[OpenRequest], screen: Screen, manne
         if manner.yes and request.kind == APPROVAL:
             given = True
         elif manner.asks:
-            given = ask(screen, request)
+            given = await ask(screen, request)
         else:
             given = LEFT
         if given is LEFT:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from typing import Any
 
@@ -46,7 +47,7 @@ async def runs(screen: Screen, where: str, status: str | None, limit: int, after
         return exits.DONE
     screen.result(runs_table(page.runs, asked, time.time()))
     if page.after is not None:
-        screen.say(f"more: --after {page.after}", "dim")
+        screen.say(f"more: --after {shlex.quote(page.after)}", "dim")
     return exits.DONE
 
 

@@ -59,6 +59,11 @@ class Screen:
             self._put(self._out, Text(text, style=style), end="")
             self._within = not text.endswith("\n")
 
+    def prompt(self, text: str) -> None:
+        """Text after which a person types."""
+        self._break()
+        self._put(self._out, Text(text), end="")
+
     def fresh_line(self) -> None:
         """What is streamed next begins on a line of its own."""
         self._break()

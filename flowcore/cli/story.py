@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from flowcore.cli import words
@@ -132,21 +133,20 @@ def told(error: Mapping[str, Any] | None) -> str:
 
 
 def busy_seconds(facts: Sequence[Fact]) -> float:
-    """How long a run was at work: from its first fact to its last, without what it rested, waited for a person, or lay
-    dead between a crash and its resume. A retry's pause counts."""
-    if not facts:
-        return 0.0
-    idle = 0.0
-    before: Fact = facts[0]
-    for fact in facts[1:]:
-        began = fact.at if isinstance(fact, (Signal, Resumed)) else max(fact.started, before.at)
-        gap = max(0.0, began - before.at)
-        due = getattr(before, "not_before", None)
+    """How long a run was at work: the time that its entries, effects and the pauses before its retries cover together.
+
+    What it rested, waited for a person, or lay dead between a crash and its resume isn't in it.
+    """
+    spans = [(fact.started, fact.at) for fact in facts if isinstance(fact, (Transition, Effect, Rested))]
+    for fact, after in pairwise(facts):
+        due = getattr(fact, "not_before", None)
         if due is not None:
-            gap = max(0.0, gap - max(0.0, due - before.at))
-        idle += gap
-        before = fact
-    return max(0.0, before.at - facts[0].at - idle)
+            spans.append((fact.at, max(fact.at, min(due, after.at))))
+    busy, reached = 0.0, 0.0
+    for began, ended in sorted(spans):
+        busy += max(0.0, ended - max(began, reached))
+        reached = max(reached, ended)
+    return busy
 
 
 def usage_of(facts: Iterable[Fact]) -> dict[str, float]:

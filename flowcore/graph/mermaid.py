@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from flowcore.graph.outcomes import END, START
 from flowcore.graph.picture import Arrow, Picture, printable
 
@@ -11,7 +13,6 @@ _RESERVED = frozenset(
         "hide", "default", "click", "href", "root", "standing", "acctitle", "accdescr",
     }
 )  # fmt: skip
-_PLAIN = frozenset(" _-.,()=/'+×!?|&@")
 
 
 def mermaid(drawn: Picture) -> str:
@@ -22,7 +23,8 @@ def mermaid(drawn: Picture) -> str:
     lines += [_arrow(ids, one) for one in drawn.arrows]
     for box in drawn.boxes:
         if box.notes:
-            lines.append(f"note right of {ids[box.name]} : {_text(', '.join(box.notes))}")
+            note = _text(", ".join(box.notes)).replace(":", "#58;")  # a note's text ends at a colon
+            lines.append(f"note right of {ids[box.name]} : {note}")
     if drawn.standing is not None:
         lines = [f'state "{_text(drawn.frame)}" as standing {{', *("    " + line for line in lines), "}"]
         lines += _classes(drawn, ids)
@@ -65,10 +67,13 @@ def _inside(parts: tuple[str, ...]) -> str:
 
 
 def _text(text: str) -> str:
-    """Text with everything that Mermaid reads as syntax written as ``#code;``."""
-    shown = printable(text)
-    if len(shown) != len(shown.strip()):
-        lead, core = len(shown) - len(shown.lstrip()), shown.strip()
-        tail = len(shown) - lead - len(core)
-        return "#32;" * lead + _text(core) + "#32;" * tail if core else "#32;" * len(shown)
-    return "".join(one if one.isalnum() or one in _PLAIN else f"#{ord(one)};" for one in shown)
+    """Text in which whatever Mermaid reads as syntax is written as ``#code;``: see ``_SYNTAX``."""
+    return _SYNTAX.sub(_codes, printable(text))
+
+
+_SYNTAX = re.compile(r"""^\s+|\s+$|[\n;#%{}<&"\\`$]|::+|^:|\[\[+|--+>""")
+"""Line ends, comments, entities, markup and quotes; colons and brackets only where there are several, or one begins."""
+
+
+def _codes(found: re.Match[str]) -> str:
+    return "".join(f"#{ord(one)};" for one in found[0])

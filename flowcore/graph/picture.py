@@ -42,7 +42,7 @@ class Arrow(NamedTuple):
     def text(self) -> str:
         """What is written at it: the label, whether it continues a visit, how often it was taken."""
         words = [] if self.kind == "start" else [self.on]
-        if self.continues and self.on != RETRY:
+        if self.continues:
             words.append("(continues)")
         if self.taken is not None and self.taken > 1:
             words.append(f"×{self.taken}")

@@ -134,7 +134,7 @@ def load_graph(ref: str, name: str | None = None, *, near: str | Path | None = N
     ``module:variable``.
 
     A relative FILE is looked for in the working directory, then in ``near``'s folder and those above it. ``name``: the
-    graph's own name, where the file has several. Raises UserError.
+    graph's own name, where there are several; else the one that is called ``graph``. Raises UserError.
     """
     file, variable = loading.split(ref)
     if file.suffix != ".py":
@@ -179,10 +179,10 @@ def _graph_of(one: Any) -> Graph | None:
 
 
 def _chosen(found: list[tuple[str, Any]], name: str | None, where: str) -> Any:
-    """The one graph that is meant: of this name, or the only one."""
-    fitting = [one for _, one in found if (graph := _graph_of(one)) is not None and name in (None, graph.name)]
-    if len(fitting) == 1:
-        return fitting[0]
+    """The one graph that is meant: of this name, the only one, or the one whose variable is ``graph``."""
+    fitting = {key: one for key, one in found if (graph := _graph_of(one)) is not None and name in (None, graph.name)}
+    if len(fitting) == 1 or loading.PREFERRED in fitting:
+        return fitting[loading.PREFERRED if loading.PREFERRED in fitting else next(iter(fitting))]
     variables = listed(key for key, _ in found)
     what = f"{len(fitting)} graphs" + (f" named '{name}'" if name is not None else "")
     raise UserError(f"{where} has {what}; name the variable: '{where}:variable'. It has {variables}")

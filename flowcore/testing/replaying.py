@@ -20,6 +20,7 @@ from flowcore.agents.options import Options
 from flowcore.engine.context import Context
 from flowcore.engine.run import Run, start
 from flowcore.errors import NodeTimeout, UserError
+from flowcore.faces.sync import run_sync
 from flowcore.graph.graph import Graph
 from flowcore.graph.node import Node, rename
 from flowcore.graph.values import Codec, Json, codec_of, shorten
@@ -454,5 +455,5 @@ async def play(recording: Recording | Mapping[str, Any], graph: Any, *, context:
 
 
 def play_sync(recording: Recording | Mapping[str, Any], graph: Any, *, context: Any = None) -> Played:
-    """``play`` for a test without an event loop."""
-    return asyncio.run(play(recording, graph, context=context))
+    """``play`` for a test without an event loop. Raises UserError inside of one."""
+    return run_sync(play(recording, graph, context=context), "play_sync()", "await play()")

@@ -66,6 +66,7 @@ class Cli:
         self.folder = folder
         self.forks = forks
         self.started: list[subprocess.Popen[str]] = []
+        self.forked: set[int] = set()
 
     def file(self, name: str) -> str:
         """A graph file, copied here."""
@@ -132,6 +133,9 @@ class Cli:
 
     def end(self) -> None:
         """Kill what is left."""
+        for pid in self.forked:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
         for process in self.started:
             if process.poll() is None:
                 process.send_signal(signal.SIGKILL)

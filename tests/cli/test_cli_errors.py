@@ -40,7 +40,10 @@ def test_an_error_has_a_traceback_only_where_its_asked_for(cli: Cli):
     plain = cli.run("run", "nope.py", code=2)
     assert plain == "flowcore: there's no file nope.py\n"
     process = cli.start("--debug", "run", "nope.py")
-    assert "Traceback" in process.communicate(timeout=30)[1]
+    debugged = process.communicate(timeout=30)[1]
+    assert "Traceback" in debugged
+    assert debugged.endswith(plain)
+    assert process.returncode == 2
 
 
 def test_a_graph_is_checked_with_places_and_drawn(cli: Cli):

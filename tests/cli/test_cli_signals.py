@@ -147,6 +147,8 @@ class Terminal:
             os.environ.clear()
             os.execve(sys.executable, [sys.executable, "-m", "flowcore", *words], cli.env({**settings}))
         self.said = ""
+        self.left = cli.forked
+        self.left.add(self.pid)
 
     def until(self, text: str) -> None:
         """Read until this is said."""
@@ -172,8 +174,14 @@ class Terminal:
         """The exit code, once everything is read."""
         while self._read():
             pass
+        return self.hang_up()
+
+    def hang_up(self) -> int:
+        """Close the terminal; the exit code."""
         os.close(self.end)
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        status = os.waitpid(self.pid, 0)[1]
+        self.left.discard(self.pid)
+        return os.waitstatus_to_exitcode(status)
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -204,6 +212,5 @@ def test_ctrl_c_at_a_question_leaves_the_run_waiting(cli: Cli):
 def test_a_terminal_that_closes_while_a_run_moves_makes_it_rest(cli: Cli):
     terminal = Terminal(cli, "run", cli.file("clerk"), "x", "--run-id", "r", script="slow", slow=30)
     until(lambda: cli.calls("start"), "the slow call begins")
-    os.close(terminal.end)
-    assert os.waitstatus_to_exitcode(os.waitpid(terminal.pid, 0)[1]) == 130
+    assert terminal.hang_up() == 130
     assert cli.show("r")["standing"] == "cancelled"

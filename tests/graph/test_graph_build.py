@@ -250,7 +250,7 @@ def test_the_drawings_equal_the_table() -> None:
         "    waits --> work : yes (continues)\n"
         "    waits --> [*] : OSError\n"
         "    work --> work : retry (continues)\n"
-        "    note right of work : retry up to 2 attempts, limit 3, timeout 1.5 s\n"
+        "    note right of work : retry up to 2 attempts, limit 3, timeout 1.5 s, 'yes' continues its visit\n"
         "    note right of waits : may wait\n"
     )
     drawn = graph.networkx()

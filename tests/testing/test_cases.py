@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from graphs_loading import GRAPHS, SENTENCE, obedient
 from testing_agents import AGENTS
 
+from flowcore.agents.options import Options, RunConfig
 from flowcore.engine.run import Run, start
 from flowcore.errors import RunNotFound, UserError
 from flowcore.stores.memory import MemoryStore
@@ -181,6 +183,25 @@ async def test_a_written_test_fails_when_the_graph_goes_another_way(shop: Any) -
         passes(test, file.parent)
 
 
+async def test_a_run_of_the_gallerys_support_desk_becomes_a_test(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "graphs" / "support.py"
+    file.parent.mkdir()
+    file.write_bytes((GRAPHS / "support.py").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    desk = load_graph("graphs/support.py")
+    store = MemoryStore(keep_bytes=True)
+    run = await start(desk, SENTENCE, store=store, run_id="sup", context=Options(None, RunConfig(model=obedient())))
+    assert await finish(run) == "done"
+    (tmp_path / ".flowcore" / "orders.db").unlink()
+    test = tmp_path / "tests" / "test_support.py"
+    text = await write_test_case(store, "sup", "graphs/support.py", out=test)
+    assert '("run_tools", "needs_decision"),' in text
+    passes(test, tmp_path)
+    assert not (tmp_path / ".flowcore" / "orders.db").exists()
+
+
 @pytest.mark.parametrize("name", AGENTS)
 async def test_each_edge_of_the_agent_loop_can_be_written(name: str) -> None:
     make, input = AGENTS[name]
@@ -234,6 +255,7 @@ def test_a_graph_is_found_by_file_module_variable_and_name(shop: Any, monkeypatc
     monkeypatch.syspath_prepend(str(file.parent))
     assert load_graph(f"{file.stem}:shop").name == "shop"
     assert load_graph(file.stem, "inner").name == "inner"
+    assert load_graph("graphs/support.py", near=__file__).name == "Triage"  # of several the one that is called `graph`
     with pytest.raises(UserError, match=r"has 3 graphs; name the variable: .*'shop', 'inner', 'clerk'"):
         load_graph(str(file))
     with pytest.raises(UserError, match="has 0 graphs named 'nope'"):

@@ -37,6 +37,7 @@ from flowcore.testing import (
     function_call,
     journals,
     play,
+    play_sync,
     replay,
     run_path,
 )
@@ -464,6 +465,29 @@ async def test_the_runs_own_model_isnt_asked_even_if_the_context_names_one() -> 
     assert options.config.model is nobody
 
 
+async def test_replays_side_by_side_dont_disturb_each_other_or_anybody_else() -> None:
+    async def caller(state: S, ctx: Any) -> dict[str, Any]:
+        got = await asyncio.gather(*(ctx.child(graph_of(_pays), {"n": i}, f"k{i}") for i in range(3)))
+        return {"n": sum(one["n"] for one in got)}
+
+    async def greedy(state: S, ctx: Any) -> dict[str, Any]:
+        await asyncio.gather(*(ctx.child(graph_of(_pays), {"n": i}, f"k{i}") for i in range(4)))
+        return {}
+
+    bystander = asyncio.ensure_future(asyncio.sleep(60))
+    run = await ran(Graph("g", S, {START: caller, caller: END}))
+    other = Graph("g", S, {START: node(name="caller")(greedy), "caller": END})
+    tries = [replay(run), replay(run, other), replay(run), replay(run, other)]
+    one, two, three, four = await asyncio.gather(*tries, return_exceptions=True)
+    assert (one.output, three.output) == ({"n": 126, "text": ""},) * 2  # type: ignore[union-attr]
+    for failed in (two, four):
+        assert isinstance(failed, ReplayDiverged)
+        assert "node 'caller', visit 1: child 'k3' isn't recorded" in str(failed)
+    assert not bystander.done()
+    bystander.cancel()
+    assert {task for task in asyncio.all_tasks() if "flowcore" in task.get_name()} == set()
+
+
 async def test_a_replay_needs_a_run_and_its_graph() -> None:
     run = await ran(graph_of(_pays))
     with pytest.raises(UserError, match="replay needs the graph that ran"):
@@ -503,6 +527,15 @@ async def test_a_recording_is_played_by_a_graph_that_changed_until_it_asks_for_m
 
     with pytest.raises(ReplayDiverged, match="isn't recorded"):
         await play(record, graph_of(more))
+
+
+async def test_a_sync_play_inside_of_a_loop_says_what_to_use() -> None:
+    run = await ran(graph_of(_pays))
+    record = Recording.of({run.id: run.facts})
+    with pytest.raises(UserError, match=r"await play\(\)"):
+        play_sync(record, graph_of(_pays))
+    played = await asyncio.to_thread(play_sync, record, graph_of(_pays))
+    assert played.output == {"n": 42, "text": ""}
 
 
 async def test_a_recording_with_unknown_names_is_refused() -> None:
