@@ -29,7 +29,8 @@ async def running(run: Any, until: Any = None) -> asyncio.Task[Any]:
     """The task of a drive that is in a node's body (or for which ``until()`` holds), however slow the disk is."""
     task = asyncio.ensure_future(run.drive())
     async with asyncio.timeout(5):
-        while not (task.done() or (until() if until else run._live.task is not None or run.standing == "waiting")):
+        there = until or (lambda: run._live.task is not None or run.standing == "waiting")
+        while not (task.done() or there()):  # noqa: ASYNC110 - what is waited for has no event
             await asyncio.sleep(0.001)
     await asyncio.sleep(0.01)
     return task
