@@ -10,14 +10,13 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pydantic import BaseModel
-
 from flowcore.errors import GraphError, UndeclaredTransition, UpdateError
 from flowcore.graph import check as checks
 from flowcore.graph import draw, edit, prove
 from flowcore.graph.bound import Bound, bounded
 from flowcore.graph.conditions import Condition, When
 from flowcore.graph.diff import Diff, diff
+from flowcore.graph.ends import End
 from flowcore.graph.node import ENGINE_LABELS, OVER_BUDGET, RETRY, Node, label_name, make_node
 from flowcore.graph.outcomes import END, START
 from flowcore.graph.state import Schema, listed
@@ -64,7 +63,9 @@ class Graph:
     output;
     without it the output is the whole final state as a dict. ``bound``: an object that nodes find as ``ctx.bound``.
     ``parts``: texts drawn inside a node. ``marks``: further names that belong to the fingerprint (tools, agents).
-    ``limits``: run limits that hold where ``start`` says nothing else, by name. ``verify``: called as ``verify(state,
+    ``input_type``, ``output_type``: models or dataclasses with some of the state's fields, where what goes in and comes
+    out is less than the state. ``limits``: run limits that hold where ``start`` says nothing else, by name.
+    ``verify``: called as ``verify(state,
     node name)`` when a stored run is resumed; raises GraphChanged.
 
     Raises GraphError with every finding, each naming the node and the cure.
@@ -73,7 +74,7 @@ class Graph:
     def __init__(
         self,
         name: str,
-        state: type[BaseModel],
+        state: type[Any],
         edges: Mapping[Any, Any] | None = None,
         *,
         nodes: Iterable[Any] = (),
@@ -85,6 +86,8 @@ class Graph:
         marks: Iterable[str] = (),
         verify: Callable[[Any, str], None] | None = None,
         limits: Mapping[str, Any] | None = None,
+        input_type: type[Any] | None = None,
+        output_type: type[Any] | None = None,
     ) -> None:
         if not isinstance(name, str) or not name:
             raise GraphError(f"a graph's name is a non-empty str, not {name!r}")
@@ -99,6 +102,12 @@ class Graph:
         self.tools: tuple[prove.Tool, ...] = ()
         self.verify = verify
         self.limits = dict(limits or {})
+        if takes is not None and input_type is not None:
+            raise GraphError(f"graph '{name}': it has an input_type, so nothing else says what it takes")
+        if gives is not None and output_type is not None:
+            raise GraphError(f"graph '{name}': it has an output_type, so nothing else says what it gives")
+        self.input_end = End(name, self.schema, "input", input_type) if input_type is not None else None
+        self.output_end = End(name, self.schema, "output", output_type) if output_type is not None else None
         self.nodes: dict[str, Node] = {}
         self.edges: list[Edge] = []
         self.out: dict[str, dict[str, Edge]] = {}
@@ -279,6 +288,8 @@ class Graph:
     def initial(self, input: Any) -> dict[str, Any]:
         """The wire form of the first state from what ``start`` was given. Raises UpdateError."""
         cls = self.schema.cls
+        if self.input_end is not None:
+            return self.schema.initial(self.input_end.taken(input))
         if isinstance(input, cls):
             given: Any = {name: getattr(input, name) for name in self.schema.fields}
         elif self.takes is not None and not (isinstance(input, dict) and self.takes in input):
@@ -297,6 +308,8 @@ class Graph:
     def output(self, values: Mapping[str, Any]) -> Any:
         """The run's output in wire form, from the final values."""
         fields = self.schema.fields
+        if self.output_end is not None:
+            return self.output_end.made(values)
         if callable(self.gives):
             return self.gives(values)
         if self.gives is not None:
@@ -409,6 +422,8 @@ class Graph:
         other = Graph(
             self.name, self.schema.cls, takes=self.takes, convert=self.convert, gives=self.gives, bound=self.bound,
             parts=self.parts, marks=self.marks, verify=self.verify, limits=self.limits,
+            input_type=self.input_end.cls if self.input_end else None,
+            output_type=self.output_end.cls if self.output_end else None,
         )  # fmt: skip
         other.tools = self.tools
         return other

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
-from typing import Annotated, Any, ClassVar, Generic, NoReturn, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, NoReturn, TypeVar, get_type_hints
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, create_model
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -210,14 +211,13 @@ class Schema:
 
     _views: ClassVar[dict[type, type]] = {}
 
-    def __init__(self, cls: type[BaseModel]) -> None:
-        if not (isinstance(cls, type) and issubclass(cls, BaseModel)):
-            raise GraphError(f"a state is a pydantic model (e.g. a subclass of flowcore.State), not {shorten(cls)}")
+    def __init__(self, cls: type[Any]) -> None:
         self.cls = cls
-        self.name = cls.__name__
-        self.fields = {name: StateField(self.name, name, info) for name, info in cls.model_fields.items()}
+        self.name = getattr(cls, "__name__", "")
+        self.fields = {name: StateField(self.name, name, info) for name, info in fields_of(cls).items()}
         self._view = self._views.get(cls) or self._views.setdefault(cls, _view_class(cls))
         self._names = set(self.fields)
+        self._is_model = issubclass(cls, BaseModel)
 
     def initial(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The wire form of a first state from what was given. Raises UpdateError on unknown or missing fields."""
@@ -244,6 +244,10 @@ class Schema:
         """What a node sees: an instance of the state class that can't be written to; nothing is copied or validated."""
         view: Any = object.__new__(self._view)
         set_ = object.__setattr__
+        if not self._is_model:
+            for name, value in values.items():
+                set_(view, name, value)
+            return view
         set_(view, "__dict__", values.copy())
         set_(view, "__pydantic_fields_set__", self._names)
         set_(view, "__pydantic_extra__", None)
@@ -317,6 +321,25 @@ class Schema:
         }
 
 
+def fields_of(cls: Any) -> dict[str, FieldInfo]:
+    """The fields of a state class: a pydantic model, or a dataclass, read as pydantic reads it. Raises GraphError."""
+    if isinstance(cls, type) and issubclass(cls, BaseModel):
+        return cls.model_fields
+    if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
+        raise GraphError(
+            f"a state is a pydantic model (e.g. a subclass of flowcore.State) or a dataclass, not {shorten(cls)}"
+        )
+    hints = get_type_hints(cls, include_extras=True)
+    declared: dict[str, Any] = {}
+    for one in dataclasses.fields(cls):
+        if one.default_factory is not dataclasses.MISSING:
+            declared[one.name] = (hints[one.name], Field(default_factory=one.default_factory))
+        else:
+            declared[one.name] = (hints[one.name], ... if one.default is dataclasses.MISSING else one.default)
+    model: type[BaseModel] = create_model(cls.__name__, **declared)
+    return model.model_fields
+
+
 def pick(part: Any, path: Iterable[str | int], where: str) -> Any:
     """A part of a recorded value."""
     for step in path:
@@ -332,7 +355,7 @@ def listed(names: Iterable[Any]) -> str:
     return ", ".join(f"'{name}'" for name in names) or "none"
 
 
-def _view_class(cls: type[BaseModel]) -> type:
+def _view_class(cls: type[Any]) -> type:
     """A subclass whose instances refuse to be written to."""
     return type(
         cls.__name__,

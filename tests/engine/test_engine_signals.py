@@ -25,8 +25,13 @@ def one(fn: Any, **edges: Any) -> Graph:
     return Graph("one", S, {START: fn, fn: edges or {"ok": END}})
 
 
-async def running(run: Any) -> asyncio.Task[Any]:
+async def running(run: Any, until: Any = None) -> asyncio.Task[Any]:
+    """The task of a drive that is in a node's body (or for which ``until()`` holds), however slow the disk is."""
     task = asyncio.ensure_future(run.drive())
+    async with asyncio.timeout(5):
+        there = until or (lambda: run._live.task is not None or run.standing == "waiting")
+        while not (task.done() or there()):  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0.001)
     await asyncio.sleep(0.01)
     return task
 
@@ -388,7 +393,7 @@ async def test_a_letter_that_nobody_takes_in_doesnt_spin_a_sleeping_or_waiting_r
         assert resumed <= 1
         for request in await run.requests():
             await run.answer(request.key)
-        task = await running(run)
+        task = await running(run, lambda: clock.waits)
         assert clock.waits[-1] == 10.0
         clock.advance(10)
         assert await task == "done"
