@@ -66,6 +66,8 @@ class GraphFormat(StrEnum):
     """How a graph may be drawn."""
 
     mermaid = "mermaid"
+    dot = "dot"
+    svg = "svg"
     json = "json"
     text = "text"
 

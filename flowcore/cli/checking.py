@@ -31,7 +31,8 @@ def draw(screen: Screen, path: Path, spec: str, format: str) -> int:
     if format == "json":
         screen.result(dumped(graph_record(graph)))
     else:
-        screen.result((graph.mermaid() if format == "mermaid" else _as_text(graph)).rstrip("\n"))
+        made = {"mermaid": graph.mermaid, "dot": graph.dot, "svg": graph.svg}.get(format)
+        screen.result((_as_text(graph) if made is None else made()).rstrip("\n"))
     return exits.FAILED if any(finding.level == "error" for finding in graph.findings) else exits.DONE
 
 

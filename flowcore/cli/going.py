@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flowcore.cli import words
-from flowcore.cli.asking import APPROVAL, LEFT, ask
+from flowcore.cli.asking import APPROVAL, LATE, LEFT, ask
 from flowcore.cli.exits import STOPPED
 from flowcore.cli.hints import Hints
 from flowcore.cli.interrupts import Interrupts, leave_soon
@@ -15,7 +15,7 @@ from flowcore.cli.records import dumped
 from flowcore.cli.screen import Screen
 from flowcore.cli.summary import Summary
 from flowcore.engine.run import Run, answer
-from flowcore.errors import NotOpen
+from flowcore.errors import NotOpen, UpdateError
 from flowcore.stores.base import OpenRequest
 
 
@@ -60,22 +60,32 @@ async def _move(run: Run, live: Live | None) -> None:
 
 
 async def _answered(run: Run, requests: list[OpenRequest], screen: Screen, manner: Manner) -> bool:
-    """Answer open requests, each as soon as its answer is known; whether there was one for every request.
+    """Answer open requests, each as soon as its answer is known; whether the run can go on now.
 
-    An answer that others gave meanwhile counts.
+    An answer that others gave meanwhile counts, and so does a deadline that has passed.
     """
+    due = (await run.store.get(run.id)).due
     for request in requests:
-        given: Any
-        if manner.yes and request.kind == APPROVAL:
-            given = True
-        elif manner.asks:
-            given = await ask(screen, request)
-        else:
-            given = LEFT
-        if given is LEFT:
-            return False
-        try:
-            await answer(run.store, request.run, request.key, given)
-        except NotOpen:
-            screen.say(f"  {words.one_line(request.key)} was answered elsewhere meanwhile", "yellow")
+        while True:
+            given = await _answer_to(request, screen, manner, due)
+            if given is LEFT:
+                return False
+            if given is LATE:
+                screen.say("  it's too late now", "yellow")
+                return True
+            try:
+                await answer(run.store, request.run, request.key, given)
+            except NotOpen:
+                screen.say(f"  {words.one_line(request.key)} was answered elsewhere meanwhile", "yellow")
+            except UpdateError as error:
+                screen.say(f"  {words.clean(error.message)}", "red")
+                continue
+            break
     return True
+
+
+async def _answer_to(request: OpenRequest, screen: Screen, manner: Manner, due: float | None) -> Any:
+    """What this command, or the person before it, says to a request."""
+    if manner.yes and request.kind == APPROVAL:
+        return True
+    return await ask(screen, request, due) if manner.asks else LEFT

@@ -9,8 +9,11 @@ import sys
 from flowcore.cli.screen import Screen
 
 
-async def typed_line(screen: Screen, prompt: str) -> str | None:
-    """The line; None at the end of input (Ctrl-D) or on Ctrl-C. Stdin has to be a terminal: it gives line by line."""
+async def typed_line(screen: Screen, prompt: str, seconds: float | None = None) -> str | None:
+    """The line; None at the end of input (Ctrl-D) or on Ctrl-C. Stdin has to be a terminal: it gives line by line.
+
+    Raises TimeoutError after so many seconds.
+    """
     loop = asyncio.get_running_loop()
     line: asyncio.Future[str | None] = loop.create_future()
 
@@ -29,7 +32,7 @@ async def typed_line(screen: Screen, prompt: str) -> str | None:
     loop.add_reader(sys.stdin, read)
     try:
         screen.prompt(prompt)
-        return await line
+        return await asyncio.wait_for(line, seconds)
     finally:
         loop.remove_reader(sys.stdin)
         loop.remove_signal_handler(signal.SIGINT)

@@ -9,7 +9,6 @@ from typing import Any
 from flowcore.cli.story import Story, busy_seconds, last_message, told, usage_of
 from flowcore.graph.check import Finding
 from flowcore.graph.graph import Graph
-from flowcore.graph.picture import policies
 from flowcore.machine.facts import NAMES, Fact, Transition
 from flowcore.stores.base import IndexRow, OpenRequest
 
@@ -72,21 +71,9 @@ def fact_record(fact: Fact) -> dict[str, Any]:
 
 
 def graph_record(graph: Graph) -> dict[str, Any]:
-    """A graph's table."""
-    return {
-        "name": graph.name,
-        "fingerprint": graph.fingerprint,
-        "first": graph.first,
-        "nodes": [
-            {"name": name, "source": node.source, "policies": policies(node), "parts": graph.parts.get(name, [])}
-            for name, node in graph.nodes.items()
-        ],
-        "edges": [
-            {"source": edge.source, "on": edge.on, "target": edge.target, "continues": edge.continues}
-            for edge in graph.edges
-        ],
-        "findings": [finding_record(one) for one in graph.findings],
-    }
+    """A graph's drawing as data, with its fingerprint and findings."""
+    findings = [finding_record(one) for one in graph.findings]
+    return {**graph.drawing().data(), "fingerprint": graph.fingerprint, "findings": findings}
 
 
 def finding_record(finding: Finding) -> dict[str, Any]:

@@ -76,7 +76,7 @@ SCRIPTS = {
         calls("look_up", 1),
         calls("look_up", 2, 3, 4),
         [*calls("look_up", 5), *calls("refund", 5, cents=70)],
-        calls("refund", 6, 7, cents=30),
+        [*calls("look_up", 6), *calls("refund", 7, cents=30)],
         calls("look_up", 8, 9),
         "All of it is done.",
     ],

@@ -102,6 +102,8 @@ class Killed:
         assert set(self.cli.calls("end", f"{self.name}.txt")) == set(started)
 
 
+# No turn of the script asks twice: whether one answer or both are there when the run goes on is up to the person, and
+# makes another walk.
 def test_a_run_killed_at_any_instant_goes_on_to_the_same_end_and_no_finished_call_is_made_again(cli: Cli):
     seed = int(os.environ.get("CLI_SEED", time.time_ns() % 1_000_000))
     print(f"CLI_SEED={seed}")
