@@ -70,7 +70,7 @@ def map(
                                 failures, limits)  # fmt: skip
         update: dict[str, Any] = {into: [None if key in failed else Of(key) for key in keys]}
         if errors is not None:
-            update[errors] = [{"index": int(key), **record_of(error)} for key, error in sorted(failed.items())]
+            update[errors] = [{"index": int(key), **record_of(failed[key])} for key in keys if key in failed]
         return update
 
     fields = (over, into) if errors is None else (over, into, errors)
