@@ -189,13 +189,18 @@ def runs(
 @app.command()
 def show(
     run: RunId,
-    file: Annotated[str | None, typer.Argument(metavar="FILE", help="The graph's file, for the output.")] = None,
+    file: Annotated[
+        str | None, typer.Argument(metavar="FILE", help="The graph's file, for the output, and to draw the walk over.")
+    ] = None,
     store: Where = DEFAULT,
     mermaid: Annotated[bool, typer.Option("--mermaid", help="The walk as a Mermaid diagram.")] = False,
     facts: Annotated[bool, typer.Option("--facts", help="The journal, fact by fact.")] = False,
     json: Json = False,
 ) -> None:
-    """Show a run's walk, what it waits for, and what came of it."""
+    """Show a run's walk, what it waits for, and what came of it.
+
+    With --mermaid only what was visited is drawn; with FILE too, over all that could have been.
+    """
     if mermaid and (json or facts):
         raise UserError("--mermaid draws; it goes with neither --json nor --facts")
     _finish(looking.show(Screen(), store, run, file, mermaid, facts, json, _hints(store, file)))

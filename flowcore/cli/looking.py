@@ -8,7 +8,6 @@ from typing import Any
 
 from flowcore.cli import exits, words
 from flowcore.cli.asking import show as show_request
-from flowcore.cli.drawing import mermaid_of_walk
 from flowcore.cli.hints import Hints
 from flowcore.cli.moving import graph_of
 from flowcore.cli.places import find_run, is_there, opened
@@ -18,6 +17,8 @@ from flowcore.cli.story import Story, busy_seconds, last_message, path_line, rea
 from flowcore.cli.tables import facts_table, runs_table, walk_table
 from flowcore.engine import run as engine
 from flowcore.errors import UserError
+from flowcore.graph.graph import Graph
+from flowcore.machine.walk import drawing
 from flowcore.stores.base import IndexRow, OpenRequest, Store
 
 ASKED = 2
@@ -58,24 +59,24 @@ async def show(
     async with opened(where) as store:
         row = await find_run(store, name)
         story = await read_story(store, row)
-        output = await _output_of(screen, store, row, file) if file is not None and row.standing == "done" else None
+        graph = graph_of(screen, row, file).loaded.graph if file is not None else None
+        output = await _output_of(store, row, graph) if graph is not None and row.standing == "done" else None
     if json:
         screen.result(dumped(story_record(story, output, facts=facts)))
     elif mermaid:
-        screen.result(mermaid_of_walk(story.facts, row.standing, row.node).rstrip("\n"))
+        screen.result(drawing(story.facts, graph).mermaid().rstrip("\n"))
     else:
         _show_story(screen, story, output, facts, hints)
     return exits.DONE
 
 
-async def _output_of(screen: Screen, store: Store, row: IndexRow, file: str) -> Any:
+async def _output_of(store: Store, row: IndexRow, graph: Graph) -> Any:
     """A run's output as its graph gives it."""
-    found = graph_of(screen, row, file)
     if row.run != row.root:
         raise UserError(
             f"'{row.run}' is a child run: its output stands in its caller's journal (show {row.parent} --facts)"
         )
-    return (await (await engine.load(row.run, found.loaded.target, store=store)).result()).output
+    return (await (await engine.load(row.run, graph, store=store)).result()).output
 
 
 def _show_story(screen: Screen, story: Story, output: Any, facts: bool, hints: Hints) -> None:

@@ -144,9 +144,10 @@ def test_a_walk_is_drawn_with_what_was_visited_and_how_often(cli: Cli):
     cli.run("run", cli.file("counter"), '{"upto": 5}', "--run-id", "r", "--no-input", code=3)
     drawn = cli.run("show", "r", "--mermaid")
     assert drawn.startswith("stateDiagram-v2\n")
-    assert "    count --> count : more x2\n" in drawn
-    assert "note right of sure : waiting" in drawn
+    assert "count --> count : more ×2\n" in drawn
+    assert 'state "waiting at sure"' in drawn
     assert "finish" not in drawn
+    assert "finish" in cli.run("show", "r", "counter.py", "--mermaid")
 
 
 def test_a_resume_finds_the_graph_among_the_projects_files(cli: Cli):

@@ -214,3 +214,22 @@ def test_a_terminal_that_closes_while_a_run_moves_makes_it_rest(cli: Cli):
     until(lambda: cli.calls("start"), "the slow call begins")
     assert terminal.hang_up() == 130
     assert cli.show("r")["standing"] == "cancelled"
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_an_answer_that_doesnt_fit_is_asked_for_again(cli: Cli):
+    terminal = Terminal(cli, "run", cli.file("newcomer"), "ann@example.org")
+    terminal.until("answer (text or JSON): ")
+    terminal.type('{"name": "Ann", "team": "kitchen"}\n')
+    terminal.until("'kitchen' is not one of")
+    terminal.type('{"name": "Ann", "team": "sales"}\n')
+    assert terminal.code() == 0
+    assert "Welcome, Ann." in terminal.said
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_question_whose_deadline_passes_is_no_longer_asked(cli: Cli):
+    terminal = Terminal(cli, "run", cli.file("newcomer"), "ann@example.org", seconds=0.3)
+    assert terminal.code() == 0
+    assert "it's too late now" in terminal.said
+    assert "Too late." in terminal.said
