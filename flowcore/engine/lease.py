@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, ref
 
 from flowcore.engine.log import log
-from flowcore.errors import RunConflict, StoreError
+from flowcore.errors import RunConflict, RunNotFound, StoreError
 from flowcore.stores.base import LEASE_SECONDS, Claim, Owner, Store
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ async def release_quietly(store: Store, root: str, claim: Claim) -> None:
     """Give a lease back, if it's still ours and the store can be reached."""
     try:
         await store.release(root, claim, 1 << 30)
-    except (StoreError, RunConflict) as error:
+    except (StoreError, RunConflict, RunNotFound) as error:
         log("lease not given back", level="warning", run=root, error=str(error))
 
 

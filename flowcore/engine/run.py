@@ -6,16 +6,17 @@ import asyncio
 import uuid
 import weakref
 from collections import deque
-from collections.abc import AsyncIterator, Generator, Sequence
+from collections.abc import AsyncIterator, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowcore.engine.admit import started
 from flowcore.engine.clock import CLOCK, Clock
 from flowcore.engine.drive import drive
 from flowcore.engine.events import Emitted, Event
 from flowcore.engine.failure import raise_failure, tell
+from flowcore.engine.fork import Change, Moment, fork, moment
 from flowcore.engine.forms import check_answer
 from flowcore.engine.lease import abandon, poke_local, release_left, release_quietly
 from flowcore.engine.log import log
@@ -65,6 +66,13 @@ class Result:
     def graph(self) -> networkx.DiGraph[int]:
         """The walk as a networkx graph: one node per transition."""
         return walk_graph(self.facts)
+
+
+class Base(NamedTuple):
+    """Where a fork began: a run, and the seq of the last fact that both share."""
+
+    run: str
+    seq: int
 
 
 class Run:
@@ -146,6 +154,44 @@ class Run:
     def path(self) -> list[Step]:
         """The transitions in order."""
         return path(self._live.facts)
+
+    @property
+    def base(self) -> Base | None:
+        """The run that a fork goes on from, and the seq of the last fact that they share; None for any other run."""
+        base = self._live.snapshot.base
+        return None if base is None else Base(*base)
+
+    def at(self, seq: int) -> Moment:
+        """The run as of fact ``seq``, as far as this process has seen it: ``.state``, ``.place``, ``.standing``,
+        ``.path``. Costs what there is to fold until then. Raises UserError where there's no such fact."""
+        return moment(self._live, seq)
+
+    async def fork(
+        self,
+        at: int,
+        *,
+        update: Mapping[str, Any] | None = None,
+        input: Any = None,
+        run_id: str | None = None,
+        limits: Mapping[str, Any] | None = None,
+        session: str | None = None,
+        context: Any = ...,
+        store: Store | None = None,
+    ) -> Run:
+        """A new run that shares this one's facts up to ``at`` and goes on by itself: ``at`` is a transition, the
+        start, or where a fork began. What this one does meanwhile, and who drives it, doesn't matter.
+
+        ``update``: joins the state as a node's update does. ``input``: new input; it joins the field that the graph
+        takes, and at fact 0 it replaces the first input. ``limits`` replace those of the same name. ``session``: what
+        it writes to from here on; without one it writes to none. ``context``: absent = this handle's. ``store``:
+        another one than this run's: then the facts are copied.
+
+        Requests that were open there are open in the fork too, and children that hadn't ended are forked with it.
+        Raises UserError naming where a fork can begin, UpdateError, RunExists, RunNotFound, StoreError.
+        """
+        id = uuid.uuid4().hex if run_id is None else run_id
+        change = Change(update, input, limits, session, None if store is self.store else store)
+        return Run(await fork(self._live, at, id, change, self._live.context if context is ... else context))
 
     async def requests(self) -> list[OpenRequest]:
         """What the run and its children wait for."""
@@ -524,4 +570,4 @@ def _graph_of(graph: Any) -> Graph:
     return found.build()
 
 
-__all__ = ["Result", "Run", "answer", "load", "resume", "send", "start"]
+__all__ = ["Base", "Moment", "Result", "Run", "answer", "load", "resume", "send", "start"]

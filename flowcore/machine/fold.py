@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace as replace_fields
 from typing import Any
 
 from flowcore.errors import StoreError, UpdateError, UserError
 from flowcore.graph.node import LIMIT, OVER_BUDGET, RETRY
 from flowcore.graph.outcomes import END
-from flowcore.graph.state import Schema, StateField, append, pick, replace
+from flowcore.graph.state import Schema, State, StateField, append, pick, replace
 from flowcore.machine.facts import (
     Effect,
     Fact,
@@ -37,6 +38,20 @@ def fold_all(schema: Schema, run: str, facts: Iterable[Fact]) -> Snapshot:
     s = Snapshot(run)
     for fact in facts:
         fold(schema, s, fact)
+    return s
+
+
+def outline(run: str, facts: Iterable[Fact]) -> Snapshot:
+    """A run's state without its values, so without its graph: place, standing, visits, requests."""
+    s = Snapshot(run)
+    for fact in facts:
+        if isinstance(fact, Started):
+            fact = replace_fields(fact, input={})
+        elif isinstance(fact, (Transition, Resumed)):
+            fact = replace_fields(fact, update={}, how=None)
+        if isinstance(fact, Resumed):
+            fact = replace_fields(fact, input=None)
+        fold(_VALUELESS, s, fact)
     return s
 
 
@@ -318,6 +333,8 @@ _BODILESS = frozenset({LIMIT, OVER_BUDGET})
 
 _LEAVES_DOUBT = frozenset({"NodeTimeout", "EffectInDoubt"})
 """Errors that end an entry whose effects may have been broken off."""
+
+_VALUELESS = Schema(State)
 
 _FOLDS: dict[type, Callable[[Schema, Snapshot, Any], None]] = {
     Started: _started,

@@ -12,6 +12,10 @@ The promises, for whoever writes a store:
   its leases.
 - ``signal`` has no condition on seq: any process may send at any time. An answer is accepted only while its request is
   open and no other answer to it waits in the inbox. A letter with the id of one that waits already is that letter.
+- A fork shares its prefix: its index row names the run (``base``) and the last fact (``base_seq``) that it goes on
+  from, its own facts begin after that, and ``read`` gives both. The facts that a fork needs outlive the run that wrote
+  them: ``delete`` hides a run from every other method, frees what no fork needs at once and the rest with the last
+  fork. Until then its id isn't given again.
 - Run ids are 1 to 512 printable characters, session ids 1 to 512 of any; else UserError.
 """
 
@@ -20,8 +24,9 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
@@ -128,8 +133,9 @@ class IndexRow:
     ``turns``, ``tokens``: as of the last index row. ``due``: when it has something to do by itself (a retry, a
     deadline).
     Filled in by the store, whatever was written: ``owner``, the id of the living owner that holds its tree, or None;
-    ``waiting``, how many requests are open in it and its descendants. ``root``, ``parent``, ``created`` stay what they
-    were when the run began.
+    ``waiting``, how many requests are open in it and its descendants. ``root``, ``parent``, ``created``, ``base`` and
+    ``base_seq`` stay what they were when the run began.
+    ``base``, ``base_seq``: the run that a fork shares its facts with, and the seq of the last one shared.
     """
 
     run: str
@@ -148,6 +154,8 @@ class IndexRow:
     label: str = ""
     owner: str | None = None
     waiting: int = 0
+    base: str | None = None
+    base_seq: int | None = None
 
 
 @dataclass(slots=True)
@@ -203,8 +211,12 @@ class Store(Protocol):
     shared: bool
     """Other processes can reach it: leases need a heartbeat and the inbox has to be watched."""
 
-    async def admit(self, member: Append, owner: Owner) -> Claim:
-        """Make a new root run, held by ``owner``. Raises RunExists."""
+    async def admit(self, member: Append, owner: Owner, below: Sequence[Append] = ()) -> Claim:
+        """Make a new root run, held by ``owner``, and with it the children ``below``. Raises RunExists.
+
+        Where ``member.index`` names a ``base`` the run is a fork: its facts follow ``base_seq``. Raises RunNotFound
+        where there's no such run, RunConflict where it isn't that long.
+        """
 
     async def claim(self, run: str, owner: Owner) -> Claim:
         """Take the lease of a root run.
@@ -234,6 +246,14 @@ class Store(Protocol):
     async def signal(self, letter: Letter) -> bool:
         """Put a letter into the inbox of its run's tree. False: an answer to a request that isn't open, or to which
         an answer waits already. Raises RunNotFound."""
+
+    async def delete(self, run: str) -> None:
+        """Remove a root run and its whole tree; facts that forks share stay for them alone. What it wrote to sessions
+        stays. Raises RunNotFound; RunConflict while somebody alive holds it; UserError for a child."""
+
+    async def prune(self, older_than: float | datetime, status: str | Collection[str] = "done") -> list[str]:
+        """``delete`` the root runs of this standing (or of one of these) that nobody holds and whose last index row
+        is older than so many seconds, or than a moment (a naive one is local time). Returns their ids."""
 
     async def inbox(self, root: str) -> list[Letter]:
         """The letters that wait for a tree, oldest first."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any, get_args
 
 from flowcore.errors import RunConflict, RunExists, RunNotFound, StoreError, UserError
 from flowcore.graph.values import copy_json
-from flowcore.machine.facts import Fact, Started
+from flowcore.machine.facts import Fact, Standing, Started
 from flowcore.machine.wire import Row, decode, encode
 from flowcore.stores.base import Append, IndexRow
 
@@ -64,6 +66,35 @@ def first_index(member: Append) -> IndexRow:
     )
 
 
+def first_seq(member: Append, index: IndexRow) -> int:
+    """The seq of a new run's first own fact. Raises RunConflict unless the member begins with it."""
+    expected = 0 if index.base_seq is None else index.base_seq + 1
+    if member.facts[0].seq != expected:
+        raise wrong_seq(member, expected)
+    return expected
+
+
+def check_prune(older_than: float | datetime, status: str | Collection[str], now: float) -> tuple[float, list[str]]:
+    """Before which moment (seconds since the epoch), and which standings. Raises UserError."""
+    known = get_args(Standing)
+    standings = [status] if isinstance(status, str) else list(status)
+    for one in standings:
+        if one not in known:
+            raise UserError(f"prune(status={_short(one)}): a standing is one of {', '.join(known)}")
+    if isinstance(older_than, datetime):
+        return older_than.timestamp(), standings
+    if isinstance(older_than, bool) or not isinstance(older_than, (int, float)) or not older_than >= 0:
+        raise UserError(f"prune(older_than={_short(older_than)}): give seconds, or a datetime")
+    return now - older_than, standings
+
+
+def no_base(run: str, base: str, seq: int, head: int) -> RunConflict:
+    """A fork of more than there is."""
+    return RunConflict(
+        f"run '{run}': it can't go on from fact {seq} of run '{base}', whose last is {head}", run_id=base
+    )
+
+
 def not_found(run: str) -> RunNotFound:
     """Nobody admitted ``run``."""
     return RunNotFound(f"run '{run}': the store holds no such run", run_id=run)
@@ -72,6 +103,16 @@ def not_found(run: str) -> RunNotFound:
 def exists(run: str) -> RunExists:
     """``run`` was admitted before."""
     return RunExists(f"run '{run}': a run with this id was admitted before; take another id, or resume it", run_id=run)
+
+
+def kept(run: str) -> RunExists:
+    """``run`` was deleted, and forks of it still share its facts."""
+    return RunExists(f"run '{run}' was deleted, but forks of it share its facts; take another id", run_id=run)
+
+
+def not_root_to_delete(run: str, root: str) -> UserError:
+    """``run`` is a child: a tree goes as a whole."""
+    return UserError(f"run '{run}' is a child of '{root}'; a tree of runs is deleted as a whole: delete '{root}'")
 
 
 def not_root(run: str, root: str) -> UserError:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from secrets import token_hex
 from typing import Any
 
@@ -47,20 +49,43 @@ class _Tree:
 
 
 class _Journal:
-    """The facts of a run (or their rows) and its index row. ``marks``: from which seq on which writer wrote."""
+    """The facts of a run (or their rows) and its index row. ``marks``: from which seq on which writer wrote.
 
-    __slots__ = ("facts", "index", "marks", "nonce", "tree")
+    A fork's own facts begin with ``first``; those before are ``base``'s. ``forks``: who shares this one's.
+    """
 
-    def __init__(self, tree: _Tree, index: IndexRow) -> None:
+    __slots__ = ("base", "facts", "first", "forks", "index", "marks", "nonce", "tree")
+
+    def __init__(self, tree: _Tree, index: IndexRow, base: _Journal | None = None) -> None:
         self.tree = tree
         self.index = index
+        self.base = base
+        self.first = 0 if index.base_seq is None else index.base_seq + 1
+        self.forks: list[_Journal] = []
         self.facts: list[Any] = []
         self.nonce = ""
         self.marks: list[tuple[int, str]] = []
 
+    def since(self, after: int) -> list[Any]:
+        """The facts above ``after``, shared ones too."""
+        found = self.facts[max(after + 1 - self.first, 0) :]
+        end, one = self.first, self.base
+        while one is not None and after + 1 < end:
+            found = one.facts[max(after + 1 - one.first, 0) : max(end - one.first, 0)] + found
+            end, one = min(end, one.first), one.base
+        return found
+
+    def trim(self) -> bool:
+        """Keep only what forks need; whether what it shares itself became less or nothing."""
+        end = max((fork.first for fork in self.forks), default=0)
+        less = end < self.first or not self.forks
+        del self.facts[max(end - self.first, 0) :]
+        self.first = min(self.first, end)
+        return less
+
     def wrote(self, nonce: str, first: int, last: int) -> bool:
         """Whether all the facts from ``first`` to ``last`` are there and are this writer's."""
-        if last >= len(self.facts):
+        if last >= self.first + len(self.facts) or first < self.first:
             return False
         at = bisect_right(self.marks, first, key=lambda mark: mark[0])
         return self.marks[at - 1][1] == nonce and (at == len(self.marks) or last < self.marks[at][0])
@@ -83,6 +108,7 @@ class MemoryStore:
         self._lock = threading.Lock()
         self._journals: dict[str, _Journal] = {}
         self._trees: dict[str, _Tree] = {}
+        self._kept: dict[str, list[_Journal]] = {}
         self._lettered: dict[str, _Tree] = {}
         self._sessions: dict[str, list[tuple[int, Any]]] = {}
         self._position = 0
@@ -91,6 +117,7 @@ class MemoryStore:
         """An independent store with the same runs, letters and sessions, as after a crash: nobody holds a lease."""
         other = MemoryStore(keep_bytes=self.keep_bytes)
         with self._lock:
+            copies: dict[_Journal, _Journal] = {}
             for tree in self._trees.values():
                 twin = _Tree(tree.root)
                 twin.epoch = tree.epoch
@@ -98,13 +125,14 @@ class MemoryStore:
                 twin.letters = list(tree.letters)
                 twin.requests = dict(tree.requests)
                 other._trees[tree.root] = twin
-                for journal in tree.journals:
-                    new = _Journal(twin, journal.index)
-                    new.facts = list(journal.facts)
-                    new.nonce = journal.nonce
-                    new.marks = list(journal.marks)
-                    twin.journals.append(new)
-                    other._journals[journal.index.run] = new
+                twin.journals = [_copy(journal, twin, copies) for journal in tree.journals]
+                other._journals.update((journal.index.run, journal) for journal in twin.journals)
+            for root, kept in self._kept.items():
+                twin = _Tree(root)
+                other._kept[root] = [_copy(journal, twin, copies) for journal in kept]
+            for old, new in copies.items():
+                new.base = None if old.base is None else copies[old.base]
+                new.forks = [copies[fork] for fork in old.forks]
             other._lettered = {root: other._trees[root] for root in self._lettered}
             other._sessions = {session: list(items) for session, items in self._sessions.items()}
             other._position = self._position
@@ -112,22 +140,39 @@ class MemoryStore:
 
     # Leases
 
-    async def admit(self, member: Append, owner: Owner) -> Claim:
-        """Make a new root run, held by ``owner``. Raises RunExists."""
-        checks.check_member(member)
-        index = checks.first_index(member)
+    async def admit(self, member: Append, owner: Owner, below: Sequence[Append] = ()) -> Claim:
+        """Make a new root run, held by ``owner``, with the children ``below``. Raises RunExists, for a fork
+        RunNotFound."""
+        for one in (member, *below):
+            checks.check_member(one)
         with self._lock:
             if member.run in self._journals:
                 raise checks.exists(member.run)
+            if member.run in self._kept:
+                raise checks.kept(member.run)
             tree = _Tree(member.run)
-            journal = _Journal(tree, index)
             claim = Claim(1, member.facts[-1].seq, token_hex(6))
-            if member.facts[0].seq != 0:
-                raise checks.wrong_seq(member, 0)
-            self._write(journal, member, claim.nonce)
+            journals = [self._new(tree, one, claim) for one in (member, *below)]
             tree.owner, tree.epoch = owner, 1
-            self._begin(journal, index)
+            for journal in journals:
+                self._begin(journal, journal.index)
         return claim
+
+    def _new(self, tree: _Tree, member: Append, claim: Claim) -> _Journal:
+        """A run with its first facts, not listed yet."""
+        index = checks.first_index(member)
+        base = self._base(member.run, index) if index.base is not None else None
+        journal = _Journal(tree, index, base)
+        checks.first_seq(member, index)
+        self._write(journal, member, claim.nonce)
+        return journal
+
+    def _base(self, run: str, index: IndexRow) -> _Journal:
+        base, seq = self._journal(index.base or ""), index.base_seq or 0
+        head = base.first + len(base.facts) - 1
+        if not 0 <= seq <= head:
+            raise checks.no_base(run, base.index.run, seq, head)
+        return base
 
     async def claim(self, run: str, owner: Owner) -> Claim:
         """Take the lease of a root run. Raises RunNotFound, RunConflict while it's held, UserError for a child."""
@@ -140,7 +185,8 @@ class MemoryStore:
                 raise checks.held(run, holder.host, holder.pid, holder.id == owner.id)
             tree.owner = owner
             tree.epoch += 1
-            return Claim(tree.epoch, len(self._journals[run].facts) - 1, token_hex(6))
+            journal = self._journals[run]
+            return Claim(tree.epoch, journal.first + len(journal.facts) - 1, token_hex(6))
 
     async def release(self, run: str, claim: Claim, known: int = 0) -> bool:
         """Give the lease of a root run back, unless more than ``known`` letters wait; whether it was given back."""
@@ -177,12 +223,12 @@ class MemoryStore:
             tree.epoch != claim.epoch
             or tree.owner is None
             or tree.root != member.root
-            or facts[0].seq != len(journal.facts)
+            or facts[0].seq != journal.first + len(journal.facts)
         ):
             if journal.wrote(claim.nonce, facts[0].seq, facts[-1].seq):
                 return None
             if tree.epoch == claim.epoch and tree.owner is not None and tree.root == member.root:
-                return checks.wrong_seq(member, len(journal.facts))
+                return checks.wrong_seq(member, journal.first + len(journal.facts))
             return checks.lost(member, claim.epoch, tree.owner is not None, tree.epoch)
         try:
             self._write(journal, member, claim.nonce)
@@ -211,6 +257,8 @@ class MemoryStore:
     def _begin(self, journal: _Journal, index: IndexRow) -> None:
         tree = journal.tree
         journal.index = replace(index, root=tree.root, owner=None, waiting=0)
+        if journal.base is not None:
+            journal.base.forks.append(journal)
         self._trees[tree.root] = tree
         tree.journals.append(journal)
         self._journals[index.run] = journal
@@ -231,12 +279,15 @@ class MemoryStore:
             self._write_sessions(member)
         if journal.nonce != nonce:
             journal.nonce = nonce
-            journal.marks.append((len(journal.facts), nonce))
+            journal.marks.append((journal.first + len(journal.facts), nonce))
         journal.facts += facts
         index = member.index
         if index is not None:
             old = journal.index
-            journal.index = replace(index, root=old.root, parent=old.parent, created=old.created, owner=None, waiting=0)
+            journal.index = replace(
+                index, root=old.root, parent=old.parent, created=old.created, owner=None, waiting=0, base=old.base,
+                base_seq=old.base_seq,
+            )  # fmt: skip
         if member.closed or opened or member.consumed:
             self._write_mail(journal.tree, member, opened)
 
@@ -259,7 +310,7 @@ class MemoryStore:
 
     async def read(self, run: str, after: int = -1) -> list[Fact]:
         """The facts with a seq above ``after``, in order. Raises RunNotFound; StoreError for a damaged journal."""
-        facts: list[Any] = self._journal(run).facts[max(after + 1, 0) :]
+        facts = self._journal(run).since(max(after, -1))
         return [checks.decode_row(run, "memory", row) for row in facts] if self.keep_bytes else facts
 
     def _journal(self, run: str) -> _Journal:
@@ -268,6 +319,58 @@ class MemoryStore:
             return self._journals[run]
         except KeyError:
             raise checks.not_found(run) from None
+
+    # Deleting
+
+    async def delete(self, run: str) -> None:
+        """Remove a root run and its tree; what forks share stays for them. Raises RunNotFound, RunConflict,
+        UserError."""
+        with self._lock:
+            tree = self._journal(run).tree
+            if tree.root != run:
+                raise checks.not_root_to_delete(run, tree.root)
+            holder = tree.holder()
+            if holder is not None:
+                raise checks.held(run, holder.host, holder.pid, False)
+            self._delete(tree)
+
+    def _delete(self, tree: _Tree) -> None:
+        del self._trees[tree.root]
+        self._lettered.pop(tree.root, None)
+        self._kept[tree.root] = list(tree.journals)
+        for journal in tree.journals:
+            del self._journals[journal.index.run]
+        for journal in tree.journals:
+            self._free(journal)
+
+    def _free(self, hidden: _Journal) -> None:
+        """Drop what no fork needs of a deleted journal, and then maybe of what it was a fork of."""
+        one: _Journal | None = hidden
+        while one is not None and self._journals.get(one.index.run) is not one and one.trim():
+            base = one.base
+            if not one.forks:
+                kept = self._kept[one.tree.root]
+                kept.remove(one)
+                if not kept:
+                    del self._kept[one.tree.root]
+                if base is not None:
+                    base.forks.remove(one)
+            one = base
+
+    async def prune(self, older_than: float | datetime, status: str | Collection[str] = "done") -> list[str]:
+        """``delete`` root runs of a standing that nobody holds and that are older. Returns their ids."""
+        before, standings = checks.check_prune(older_than, status, time.time())
+        with self._lock:
+            old = [
+                tree
+                for tree in self._trees.values()
+                if self._journals[tree.root].index.standing in standings
+                and self._row(self._journals[tree.root]).updated <= before
+                and tree.holder() is None
+            ]
+            for tree in old:
+                self._delete(tree)
+        return sorted(tree.root for tree in old)
 
     # The inbox
 
@@ -419,6 +522,16 @@ class MemoryStore:
 
     async def close(self) -> None:
         """Nothing: there is no connection."""
+
+
+def _copy(journal: _Journal, tree: _Tree, copies: dict[_Journal, _Journal]) -> _Journal:
+    """A journal of another store; its base and forks are still to be told."""
+    new = copies[journal] = _Journal(tree, journal.index)
+    new.first = journal.first
+    new.facts = list(journal.facts)
+    new.nonce = journal.nonce
+    new.marks = list(journal.marks)
+    return new
 
 
 def _same(value: Any) -> Any:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
+import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from datetime import datetime
 from functools import partial
 from typing import Any, get_args
 
@@ -78,11 +81,14 @@ class SqliteStore:
 
     # Leases
 
-    async def admit(self, member: Append, owner: Owner) -> Claim:
-        """Make a new root run, held by ``owner``. Raises RunExists."""
-        checks.check_run_id(member.run)
-        packed = sqlite_write.pack(member)
-        return await self._open().write_soon(partial(sqlite_write.admit, packed=packed, owner=owner))
+    async def admit(self, member: Append, owner: Owner, below: Sequence[Append] = ()) -> Claim:
+        """Make a new root run, held by ``owner``, with the children ``below``. Raises RunExists, for a fork
+        RunNotFound."""
+        for one in (member, *below):
+            checks.check_run_id(one.run)
+        packed, *children = [sqlite_write.pack(one) for one in (member, *below)]
+        job = partial(sqlite_write.admit, packed=packed, owner=owner, below=children)
+        return await self._open().write_soon(job)
 
     async def claim(self, run: str, owner: Owner) -> Claim:
         """Take the lease of a root run. Raises RunNotFound, RunConflict while it's held, UserError for a child."""
@@ -131,6 +137,25 @@ class SqliteStore:
         found = await file.read(partial(sqlite_read.small_facts, run=run, after=after, path=self.path))
         if found is None:
             found = await file.read_apart(partial(sqlite_read.facts, run=run, after=after, path=self.path))
+        return found
+
+    # Deleting
+
+    async def delete(self, run: str) -> None:
+        """Remove a root run and its tree; what forks share stays for them. Raises RunNotFound, RunConflict,
+        UserError. The file doesn't shrink: what becomes free is used again."""
+        checks.check_run_id(run)
+        await self._open().write_soon(partial(sqlite_write.delete, run=run))
+
+    async def prune(self, older_than: float | datetime, status: str | Collection[str] = "done") -> list[str]:
+        """``delete`` root runs of a standing that nobody holds and that are older. Returns their ids."""
+        before, standings = checks.check_prune(older_than, status, time.time())
+        found: list[str] = []
+        after: str | None = ""
+        while after is not None:
+            job = partial(sqlite_write.prune, before=before, standings=json.dumps(standings), after=after)
+            some, after = await self._open().write_soon(job)
+            found += some
         return found
 
     # The inbox

@@ -25,15 +25,19 @@ SMALL = 128 * 1024
 
 def small_facts(connection: Connection, run: str, after: int, path: str) -> list[Fact] | None:
     """``facts``; None if they aren't SMALL."""
-    (size,) = connection.execute(_FACTS_SIZE, (run, after)).fetchone()
+    (size,) = connection.execute(_FACTS_SIZE, {"run": run, "after": after}).fetchone()
     return facts(connection, run, after, path) if size <= SMALL else None
 
 
 def facts(connection: Connection, run: str, after: int, path: str) -> list[Fact]:
     """A run's facts above ``after``. Raises RunNotFound, StoreError."""
     rows = connection.execute(_FACTS, (run, after)).fetchall()
-    if not rows and not connection.execute("SELECT 1 FROM run WHERE id = ?", (run,)).fetchone():
-        raise checks.not_found(run)
+    if not rows:
+        found = connection.execute("SELECT base FROM run WHERE id = ?", (run,)).fetchone()
+        if found is None:
+            raise checks.not_found(run)
+        if found[0] is not None:
+            rows = connection.execute(_FACTS_OF_FORK, {"run": run, "after": after}).fetchall()
     where = f"store file {path}"
     found = []
     expected = after + 1
@@ -46,8 +50,21 @@ def facts(connection: Connection, run: str, after: int, path: str) -> list[Fact]
 
 
 _FACTS = """
-SELECT seq, kind, node, visit, "on", "to", at, payload FROM fact WHERE run = ? AND seq > ? ORDER BY seq"""
-_FACTS_SIZE = "SELECT total(length(payload) + 200) FROM fact WHERE run = ? AND seq > ?"
+SELECT seq, kind, node, visit, "on", "to", at, payload FROM fact
+WHERE run = ?1 AND seq > ?2 AND (SELECT base IS NULL FROM run WHERE id = ?1) ORDER BY seq"""
+# A run, what it's a fork of, and so on; and up to which fact each belongs to it.
+_LINE = """
+WITH RECURSIVE line (run, upto) AS (
+    SELECT id, 9223372036854775807 FROM run WHERE id = :run
+    UNION ALL SELECT coalesce(run.base, kept.base), min(line.upto, coalesce(run.base_seq, kept.base_seq))
+    FROM line LEFT JOIN run ON run.id = line.run LEFT JOIN kept ON kept.id = line.run
+    WHERE coalesce(run.base, kept.base) IS NOT NULL
+)
+"""
+_OF_LINE = "FROM line JOIN fact ON fact.run = line.run AND fact.seq > :after AND fact.seq <= line.upto"
+_FACTS_OF_FORK = f"""{_LINE}
+SELECT fact.seq, kind, node, visit, "on", "to", at, payload {_OF_LINE} ORDER BY fact.seq"""
+_FACTS_SIZE = f"{_LINE} SELECT total(length(payload) + 200) {_OF_LINE}"
 
 
 # The inbox
@@ -116,12 +133,13 @@ def requests(connection: Connection, root: str | None, limit: int, path: str) ->
 
 def _row(row: tuple[Any, ...], gone: dict[str, bool]) -> IndexRow:
     """An index row. ``gone`` remembers which owners of this page are gone."""
-    *columns, waiting, owner, host, pid, born = row
+    *columns, waiting, owner, host, pid, born, base, base_seq = row
     if owner is not None and owner not in gone:
         gone[owner] = host is None or is_gone(host, pid, born)
     index = IndexRow(*columns)
     index.owner = None if owner is None or gone[owner] else owner
     index.waiting = waiting
+    index.base, index.base_seq = base, base_seq
     return index
 
 
@@ -139,7 +157,7 @@ SELECT run.id, run.root, run.parent, run.graph, run.fingerprint, run.standing,
     (SELECT count(*) FROM request WHERE request.root = run.root AND (
         run.id = run.root OR request.run = run.id OR (request.run > run.id || '/' AND request.run < run.id || '0')
     )),
-    tree.owner, owner.host, owner.pid, owner.born
+    tree.owner, owner.host, owner.pid, owner.born, run.base, run.base_seq
 FROM run JOIN run AS tree ON tree.id = run.root
 LEFT JOIN owner ON owner.id = tree.owner AND owner.expires > {NOW}
 """

@@ -76,21 +76,42 @@ def pack(member: Append) -> Packed:
 # Leases
 
 
-def admit(cursor: Cursor, packed: Packed, owner: Owner) -> Claim:
-    """Make a root run. Raises RunExists."""
+def admit(cursor: Cursor, packed: Packed, owner: Owner, below: Sequence[Packed] = ()) -> Claim:
+    """Make a root run, with the children ``below``. Raises RunExists, for a fork RunNotFound and RunConflict."""
+    run = packed.member.run
+    if cursor.execute("SELECT 1 FROM kept WHERE root = ?", (run,)).fetchone():
+        raise checks.kept(run)
+    claim = Claim(1, packed.rows[-1].seq, token_hex(6))
+    _new(cursor, packed, run, (owner.id, 1), claim.nonce)
+    _renew(cursor, owner)
+    for one in below:
+        _new(cursor, one, run, (None, 0), claim.nonce)
+    return claim
+
+
+def _new(cursor: Cursor, packed: Packed, root: str, lease: tuple[str | None, int], nonce: str) -> None:
+    """A run with its first facts."""
     member = packed.member
     index = checks.first_index(member)
-    if packed.rows[0].seq != 0:
-        raise checks.wrong_seq(member, 0)
-    claim = Claim(1, packed.rows[-1].seq, token_hex(6))
+    if index.base is not None:
+        _check_base(cursor, member.run, index.base, index.base_seq or 0)
+    checks.first_seq(member, index)
+    row = (member.run, root, index.parent, *lease, *_columns(index), index.created, index.base, index.base_seq)
     try:
-        cursor.execute(_NEW_RUN, (member.run, member.run, index.parent, owner.id, 1, *_columns(index), index.created))
+        cursor.execute(_NEW_RUN, row)
     except sqlite3.IntegrityError:
         raise checks.exists(member.run) from None
-    _renew(cursor, owner)
-    cursor.executemany(_FACT, [_fact(member.run, row, claim.nonce) for row in packed.rows])
+    cursor.executemany(_FACT, [_fact(member.run, row, nonce) for row in packed.rows])
     _write_rest(cursor, packed)
-    return claim
+
+
+def _check_base(cursor: Cursor, run: str, base: str, seq: int) -> None:
+    checks.check_run_id(base)
+    if not cursor.execute("SELECT 1 FROM run WHERE id = ?", (base,)).fetchone():
+        raise checks.not_found(base)
+    head = _head(cursor, base)
+    if not 0 <= seq <= head:
+        raise checks.no_base(run, base, seq, head)
 
 
 def claim(cursor: Cursor, run: str, owner: Owner, path: str) -> Claim:
@@ -265,8 +286,8 @@ AND (?2 = 0 OR EXISTS (SELECT 1 FROM fact WHERE run = ?1 AND seq = ?2 - 1))"""
 _WRITTEN = "SELECT count(*) FROM fact WHERE run = ? AND seq BETWEEN ? AND ? AND nonce = ?"
 _NEW_RUN = """
 INSERT INTO run (id, root, parent, owner, epoch, known,
-graph, fingerprint, standing, node, updated, due, turns, tokens, label, error, created)
-VALUES (?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, CAST(? AS TEXT), CAST(? AS TEXT), ?)"""
+graph, fingerprint, standing, node, updated, due, turns, tokens, label, error, created, base, base_seq)
+VALUES (?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, CAST(? AS TEXT), CAST(? AS TEXT), ?, ?, ?)"""
 _NEW_CHILD = """
 INSERT INTO run (id, root, parent, owner, epoch, known,
 graph, fingerprint, standing, node, updated, due, turns, tokens, label, error, created)
@@ -281,6 +302,79 @@ VALUES (?, ?, CAST(? AS TEXT), ?, ?, ?, ?, ?)"""
 _CLOSE = "DELETE FROM request WHERE root = ? AND run = ? AND key = CAST(? AS TEXT)"
 _ITEM = """
 INSERT OR IGNORE INTO session_item (session, run, seq, i, item) VALUES (CAST(? AS TEXT), ?, ?, ?, ?)"""
+
+
+# Deleting
+
+
+def delete(cursor: Cursor, run: str) -> None:
+    """Remove a root run and its tree. Raises RunNotFound, RunConflict while it's held, UserError for a child."""
+    found = cursor.execute(_HOLDER, (run,)).fetchone()
+    if found is None:
+        raise checks.not_found(run)
+    root, _, _, host, pid, born = found
+    if root != run:
+        raise checks.not_root_to_delete(run, root)
+    if host is not None and not is_gone(host, pid, born):
+        raise checks.held(run, host, pid, False)
+    _remove(cursor, run)
+
+
+def prune(cursor: Cursor, before: float, standings: str, after: str) -> tuple[list[str], str | None]:
+    """Remove root runs of ``standings`` (a JSON list) that nobody holds and that are older than ``before``, up to
+    PRUNE_AT_ONCE; their ids, and after which to go on (None: that was all)."""
+    given = {"before": before, "standings": standings, "after": after, "limit": PRUNE_AT_ONCE}
+    found = cursor.execute(_OLD, given).fetchall()
+    old = [run for run, host, pid, born in found if host is None or is_gone(host, pid, born)]
+    for run in old:
+        _remove(cursor, run)
+    return old, found[-1][0] if len(found) == PRUNE_AT_ONCE else None
+
+
+def _remove(cursor: Cursor, root: str) -> None:
+    runs = [run for (run,) in cursor.execute("SELECT id FROM run WHERE root = ?", (root,)).fetchall()]
+    cursor.execute("INSERT INTO kept SELECT id, root, base, base_seq FROM run WHERE root = ?", (root,))
+    cursor.execute("DELETE FROM run WHERE root = ?", (root,))
+    cursor.execute("DELETE FROM letter WHERE root = ?", (root,))
+    cursor.execute("DELETE FROM request WHERE root = ?", (root,))
+    for run in runs:
+        # What it wrote stays, and isn't taken for something that a later run of this id writes.
+        cursor.execute("UPDATE session_item SET run = NULL, seq = NULL, i = NULL WHERE run = ?", (run,))
+        _free(cursor, run)
+
+
+def _free(cursor: Cursor, hidden: str | None) -> None:
+    """Drop what no fork needs of a deleted run, and then maybe of what it was a fork of."""
+    while hidden is not None:
+        found = cursor.execute("SELECT base, base_seq FROM kept WHERE id = ?", (hidden,)).fetchone()
+        if found is None:
+            return
+        base, shared = found
+        (upto,) = cursor.execute(_NEEDED, (hidden,)).fetchone()
+        cursor.execute("DELETE FROM fact WHERE run = ? AND seq > ?", (hidden, -1 if upto is None else upto))
+        if upto is None:
+            cursor.execute("DELETE FROM kept WHERE id = ?", (hidden,))
+        elif base is not None and upto < shared:
+            cursor.execute("UPDATE kept SET base_seq = ? WHERE id = ?", (upto, hidden))
+        else:
+            return
+        hidden = base
+
+
+PRUNE_AT_ONCE = 100
+"""Runs that go in one transaction: other writers aren't kept waiting for long."""
+_NEEDED = """
+SELECT max(base_seq) FROM (
+    SELECT base_seq FROM run WHERE base = ?1 UNION ALL SELECT base_seq FROM kept WHERE base = ?1
+)"""
+_OLD = f"""
+SELECT run.id, owner.host, owner.pid, owner.born
+FROM run LEFT JOIN owner ON owner.id = run.owner AND owner.expires > {NOW}
+WHERE run.root = run.id AND run.standing IN (SELECT value FROM json_each(:standings)) AND run.id > :after
+AND CASE WHEN run.standing = 'running' THEN coalesce(
+    (SELECT at FROM fact WHERE fact.run = run.id ORDER BY seq DESC LIMIT 1), run.updated
+) ELSE run.updated END <= :before
+ORDER BY run.id LIMIT :limit"""
 
 
 # The inbox

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +29,7 @@ class CrashingStore:
     def __init__(self, inner: Store, after: int | None = None) -> None:
         self.inner = inner
         self.left = after
+        self.written = 0
         self.claim_held: tuple[str, Claim] | None = None
         self.inline = False
         self.shared = inner.shared
@@ -42,15 +43,17 @@ class CrashingStore:
             raise Crash
 
     def _count(self, batch: Sequence[Append]) -> None:
+        facts = sum(len(member.facts) for member in batch)
+        self.written += facts
         if self.left is not None:
-            self.left -= sum(len(member.facts) for member in batch)
+            self.left -= facts
             self._alive()
 
-    async def admit(self, member: Append, owner: Owner) -> Claim:
+    async def admit(self, member: Append, owner: Owner, below: Sequence[Append] = ()) -> Claim:
         self._alive()
-        claim = await self.inner.admit(member, owner)
+        claim = await self.inner.admit(member, owner, below)
         self.claim_held = (member.run, claim)
-        self._count([member])
+        self._count([member, *below])
         return claim
 
     async def claim(self, run: str, owner: Owner) -> Claim:
@@ -121,28 +124,32 @@ async def kill_everywhere(
     clock: Clock = CLOCK,
     every: int = 1,
     meta: dict[str, Any] | None = None,
+    begin: Callable[[CrashingStore, str], Awaitable[Run]] | None = None,
 ) -> Kills:
     """For every k: run, stop after fact k, keep only the store's bytes, resume; the standing, output and walk must be
     the same.
 
     ``store`` makes an empty store; ``context`` makes the app's object anew for each process. ``every``: only each
     n-th k. A graph may be
-    given as a function that makes it anew. Raises AssertionError naming k and the difference.
+    given as a function that makes it anew. ``begin(store, run_id)`` makes the run some other way than ``start``, e.g.
+    as a fork; what it writes to ``store.inner`` isn't killed. Raises AssertionError naming k and the difference.
     """
     make = graph if callable(graph) and not hasattr(graph, "graph") and not hasattr(graph, "nodes") else lambda: graph
 
-    async def begin(into: Store, id: str) -> Run:
+    async def started(into: Any, id: str) -> Run:
         return await start(
             make(), input, store=into, run_id=id, context=context(), limits=limits, clock=clock, meta=meta
         )
 
+    begin = started if begin is None else begin
     calm = store()
-    run = await begin(calm, "reference")
+    counting = CrashingStore(calm)
+    run = await begin(counting, "reference")
     standing = await finish(run, answers)
     expected = await run.result()
     reference = await journals(calm, run.id)
     await calm.close()
-    total = sum(map(len, reference.values()))
+    total = counting.written
     kills = 0
     for k in range(1, total + 1, every):
         id = f"killed-{k}-{uuid.uuid4().hex[:6]}"

@@ -12,8 +12,9 @@ from flowcore.graph.outcomes import Goto
 async def prepare(state: AgentState, ctx: Context) -> Goto[Literal["ready"]]:
     """Note where the input ends, and how far the session went when the run began."""
     session = ctx.meta.get("session")
-    upto = None
+    upto = 0
     if session is not None:
         tail = await ctx.store.session_items(session, limit=1)
         upto = tail[-1].position if tail else 0
-    return Goto("ready", agent=ctx.bound.first, begun=len(state.items), reply_at=len(state.items), session_upto=upto)
+    begun = {"agent": ctx.bound.first, "begun": len(state.items), "reply_at": len(state.items)}
+    return Goto("ready", **begun) if session is None else Goto("ready", session=session, session_upto=upto, **begun)

@@ -24,10 +24,10 @@ def save(state: AgentState, ctx: Context, new: list[Item] | None = None, *, upto
 
 async def session_history(state: AgentState, ctx: Context, options: Options) -> list[Item]:
     """What the session held when the run began, less what a handoff filter left out; read once a process."""
-    if not state.session_upto:
+    if not state.session_upto or state.session is None:
         return []
     if options.history is None:
-        kept = await ctx.store.session_items(ctx.meta["session"], upto=state.session_upto)
+        kept = await ctx.store.session_items(state.session, upto=state.session_upto)
         options.history = [one.item for one in kept]
     if state.history_kept is None:
         return options.history

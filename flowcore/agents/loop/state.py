@@ -22,10 +22,10 @@ class AgentState(State):
     ``items``: everything that happened, in wire form, the input first (``begun`` items of it). ``view``: what the
     model sees of the first ``view_at`` items where a handoff filter chose; later items join it. ``agent``: the current
     agent. ``reply_at``: where in ``items`` the last reply begins. ``saved``: how many items the session has.
-    ``session_upto``: the session's last position when the run began; ``history_kept``: which of the session's items
-    until then the model sees where a filter chose (None: all). ``undecided``: requests that the last tools' entry left
-    open. ``verdicts``: what guardrails said. ``final``: how the output comes about, "message" or "value" (then it's
-    ``output``).
+    ``session``: the one that it read when it began, and ``session_upto`` its last position then; ``history_kept``:
+    which of the session's items until then the model sees where a filter chose (None: all). ``undecided``: requests
+    that the last tools' entry left open. ``verdicts``: what guardrails said. ``final``: how the output comes about,
+    "message" or "value" (then it's ``output``).
     """
 
     items: Annotated[list[dict[str, Json]], append] = []
@@ -35,6 +35,7 @@ class AgentState(State):
     agent: str = ""
     reply_at: int = 0
     saved: int = 0
+    session: str | None = None
     session_upto: int | None = None
     history_kept: list[int] | None = None
     undecided: list[str] = []
