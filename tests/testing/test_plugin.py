@@ -46,7 +46,7 @@ def project(pytester: pytest.Pytester) -> pytest.Pytester:
 
 
 def run(project: pytest.Pytester, *arguments: str) -> pytest.RunResult:
-    return project.runpytest_subprocess("-p", "flowcore.testing.plugin", *arguments)
+    return project.runpytest_subprocess(*arguments)
 
 
 def test_the_uncovered_edges_are_printed_at_the_end(project: pytest.Pytester) -> None:
