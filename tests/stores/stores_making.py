@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
+from dataclasses import replace
 from typing import Any
 
-from flowcore.machine.facts import Effect, Fact, Request, Rested, Started, Transition
+from flowcore.machine.facts import Effect, Fact, Request, Rested, Resumed, Started, Transition
 from flowcore.stores.base import Append, IndexRow, OpenRequest, Owner, process_born
 
 
@@ -51,6 +52,12 @@ def effect(seq: int, key: str = "key", value: Any = None) -> Effect:
 
 def rest(seq: int, standing: Any = "waiting") -> Rested:
     return Rested(seq, 1.0, 2.0, "first", 1, standing)
+
+
+def fork_of(run: str, base: str, seq: int, root: str | None = None) -> Append:
+    """The first member of a fork that goes on from fact ``seq`` of ``base``."""
+    fact = Resumed(seq + 1, 1.0, 2.0, "first", 1, "fork", base=base, root=root or run)
+    return Append(run, root or run, [fact], replace(row(run, root, at=200.0), base=base, base_seq=seq))
 
 
 def member(run: str, *facts: Fact, root: str | None = None, **given: Any) -> Append:

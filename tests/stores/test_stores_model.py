@@ -11,14 +11,15 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from stores_making import begin, member, move, owner, question, row
+from stores_making import begin, fork_of, member, move, owner, question, row
 
 from flowcore.errors import RunConflict, RunExists, RunNotFound
+from flowcore.machine.facts import Fact
 from flowcore.stores import MemoryStore, SqliteStore, Store
 from flowcore.stores.base import Append, Claim, Letter, SessionWrite
 
-ROOTS = ["a", "b"]
-RUNS = ["a", "b", "a/n.1/k", "b/n.1/k"]
+ROOTS = ["a", "b", "f", "g"]
+RUNS = [*ROOTS, *(f"{root}/n.1/k" for root in ROOTS)]
 KEYS = ["p", "q"]
 OWNERS = [owner("zero"), owner("one")]
 
@@ -30,11 +31,12 @@ which = st.sampled_from([0, 1])
 
 @dataclass
 class Tree:
-    """What the model knows of a tree."""
+    """What the model knows of a tree. ``base``: the tree that its root shares facts with, and the last one shared."""
 
     owner: int | None
     epoch: int
-    lengths: dict[str, int] = field(default_factory=dict)
+    facts: dict[str, list[Fact]] = field(default_factory=dict)
+    base: tuple[Tree, int] | None = None
     requests: set[tuple[str, str]] = field(default_factory=set)
     letters: list[Letter] = field(default_factory=list)
 
@@ -51,6 +53,7 @@ class Stores(RuleBasedStateMachine):
         self.runner = asyncio.Runner()
         self.stores = self.make(self.folder)
         self.trees: dict[str, Tree] = {}
+        self.deleted: list[tuple[str, Tree]] = []
         self.claims: dict[tuple[str, int], Claim] = {}
         self.session: list[Any] = []
         self.count = 0
@@ -71,12 +74,80 @@ class Stores(RuleBasedStateMachine):
     @rule(run=roots, who=which)
     def admit(self, run: str, who: int) -> None:
         answer = self.ask(self.stores[who].admit(begin(run), OWNERS[who]))
-        if run in self.trees:
+        if run in self.trees or self.kept(run):
             assert answer is RunExists
         else:
             assert (answer.epoch, answer.head) == (1, 0)
-            self.trees[run] = Tree(who, 1, {run: 1})
+            self.trees[run] = Tree(who, 1, {run: list(begin(run).facts)})
             self.claims[run, who] = answer
+
+    @rule(run=roots, base=roots, seq=st.integers(0, 4), who=which)
+    def fork(self, run: str, base: str, seq: int, who: int) -> None:
+        one = fork_of(run, base, seq)
+        answer = self.ask(self.stores[who].admit(one, OWNERS[who]))
+        tree = self.trees.get(base)
+        if run in self.trees or self.kept(run):
+            assert answer in (RunExists, RunNotFound, RunConflict)
+        elif tree is None:
+            assert answer is RunNotFound
+        elif seq >= len(tree.facts[base]):
+            assert answer is RunConflict
+        else:
+            assert (answer.epoch, answer.head) == (1, seq + 1)
+            self.trees[run] = Tree(who, 1, {run: [*tree.facts[base][: seq + 1], *one.facts]}, base=(tree, seq))
+            self.claims[run, who] = answer
+
+    @rule(run=roots, who=which)
+    def delete(self, run: str, who: int) -> None:
+        answer = self.ask(self.stores[who].delete(run))
+        tree = self.trees.get(run)
+        if tree is None:
+            assert answer is RunNotFound
+        elif tree.owner is not None:
+            assert answer is RunConflict
+        else:
+            assert answer is None
+            self.forget(run)
+
+    @rule(who=which)
+    def prune(self, who: int) -> None:
+        old = sorted(run for run, tree in self.trees.items() if tree.owner is None)
+        assert self.ask(self.stores[who].prune(0, ["running", "waiting"])) == old
+        for run in old:
+            self.forget(run)
+
+    def forget(self, run: str) -> None:
+        self.deleted.append((run, self.trees.pop(run)))
+        for who in (0, 1):
+            self.claims.pop((run, who), None)
+
+    def needed(self) -> dict[int, int]:
+        """By tree, up to which fact the living forks of it need it."""
+        found: dict[int, int] = {}
+        for tree in self.trees.values():
+            upto, base = 1 << 30, tree.base
+            while base is not None:
+                upto = min(upto, base[1])
+                found[id(base[0])] = max(found.get(id(base[0]), 0), upto)
+                base = base[0].base
+        return found
+
+    def kept(self, run: str) -> bool:
+        needed = self.needed()
+        return any(root == run and id(tree) in needed for root, tree in self.deleted)
+
+    def rows(self) -> int:
+        """How many facts a store should keep."""
+        count, needed = 0, self.needed()
+        for tree in self.trees.values():
+            count += sum(map(len, tree.facts.values())) - (0 if tree.base is None else tree.base[1] + 1)
+        for root, tree in self.deleted:
+            own = range(0 if tree.base is None else tree.base[1] + 1, len(tree.facts[root]))
+            count += sum(seq <= needed.get(id(tree), -1) for seq in own)
+        return count
+
+    def count_rows(self, store: Any) -> int:
+        raise NotImplementedError
 
     @rule(run=roots, who=which)
     def claim(self, run: str, who: int) -> None:
@@ -88,7 +159,7 @@ class Stores(RuleBasedStateMachine):
             assert answer is RunConflict
         else:
             tree.owner, tree.epoch = who, tree.epoch + 1
-            assert (answer.epoch, answer.head) == (tree.epoch, tree.lengths[run] - 1)
+            assert (answer.epoch, answer.head) == (tree.epoch, len(tree.facts[run]) - 1)
             self.claims[run, who] = answer
 
     @rule(run=roots, who=which, known=st.integers(0, 2))
@@ -125,7 +196,7 @@ class Stores(RuleBasedStateMachine):
 
     def draw_member(self, data: st.DataObject, tree: Tree, root: str, run: str) -> tuple[Append, bool]:
         """A member and whether it is the journal's next one."""
-        length = tree.lengths.get(run, 0)
+        length = len(tree.facts.get(run, ()))
         if length == 0 and data.draw(st.booleans()):
             return begin(run, root), True
         # Marked so that nobody takes it for an earlier one that was written: that is tested elsewhere.
@@ -146,7 +217,7 @@ class Stores(RuleBasedStateMachine):
         return member(run, *facts, root=root, **given), right
 
     def keep(self, tree: Tree, one: Append) -> None:
-        tree.lengths[one.run] = one.facts[-1].seq + 1
+        tree.facts.setdefault(one.run, []).extend(one.facts)
         tree.requests -= {(one.run, key) for key in one.closed}
         tree.requests |= {(one.run, request.key) for request in one.opened}
         tree.letters = [letter for letter in tree.letters if letter.id not in one.consumed]
@@ -159,7 +230,7 @@ class Stores(RuleBasedStateMachine):
         letter = Letter(run, str(self.count), kind, key if kind == "answer" else None, self.count)
         answer = self.ask(self.stores[who].signal(letter))
         tree = self.trees.get(run[0])
-        if tree is None or run not in tree.lengths:
+        if tree is None or run not in tree.facts:
             assert answer is RunNotFound
             return
         answered = any((one.run, one.key, one.kind) == (run, key, "answer") for one in tree.letters)
@@ -182,15 +253,17 @@ class Stores(RuleBasedStateMachine):
             for run in RUNS:
                 tree = self.trees.get(run[0])
                 facts = self.ask(store.read(run))
-                if tree is None or run not in tree.lengths:
+                if tree is None or run not in tree.facts:
                     assert facts is RunNotFound
                     continue
-                assert [fact.seq for fact in facts] == list(range(tree.lengths[run]))
+                assert facts == tree.facts[run]
+                assert self.ask(store.read(run, 2)) == facts[3:]
                 assert self.ask(store.get(run)).owner == (None if tree.owner is None else OWNERS[tree.owner].id)
             for root, tree in self.trees.items():
                 assert self.ask(store.inbox(root)) == tree.letters
                 assert {(one.run, one.key) for one in self.ask(store.requests(root))} == tree.requests
                 assert self.ask(store.get(root)).waiting == len(tree.requests)
+            assert self.count_rows(store) == self.rows()
             lettered = {root for root, tree in self.trees.items() if tree.owner == who and tree.letters}
             assert set(self.ask(store.waiting(OWNERS[who]))) == lettered
             assert {index.run for index in self.ask(store.runs()).runs} == set(self.trees)
@@ -201,10 +274,18 @@ class SqliteStores(Stores):
     def make(self, folder: str) -> list[Store]:
         return [SqliteStore(f"{folder}/runs.db", synchronous="NORMAL") for _ in OWNERS]
 
+    def count_rows(self, store: SqliteStore) -> int:
+        count = store._open().read(lambda connection: connection.execute("SELECT count(*) FROM fact").fetchone()[0])
+        return int(self.runner.run(count))
+
 
 class MemoryStores(Stores):
     def make(self, folder: str) -> list[Store]:
         return [MemoryStore(keep_bytes=True)] * 2
+
+    def count_rows(self, store: MemoryStore) -> int:
+        kept = [journal for journals in store._kept.values() for journal in journals]
+        return sum(len(journal.facts) for journal in [*store._journals.values(), *kept])
 
 
 def _case(machine: type[Stores], examples: int) -> Any:
