@@ -8,6 +8,7 @@ and left out; what comes next is decided by conditions on the state.
 """
 
 import csv
+import json
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,7 +17,6 @@ from pydantic import BaseModel, Field, ValidationError
 from tenacity import retry_if_exception_type, retry_if_not_exception_type, wait_exponential
 
 from flowcore import END, START, Context, Goto, Graph, Retry, State, append, node, otherwise, when
-from flowcore.graph.values import dumps
 
 OUTPUT = Path(".flowcore/totals.json")
 FALTERS = Retry(
@@ -49,7 +49,7 @@ class Orders(State):
 def load(state: Orders) -> dict[str, Any]:
     """Read the table."""
     with open(state.path, encoding="utf-8", newline="") as file:
-        rows = [{str(name): value or "" for name, value in row.items()} for row in csv.DictReader(file)]
+        rows = [{name: row[name] or "" for name in row if name} for row in csv.DictReader(file)]
     return {"rows": rows}
 
 
@@ -83,7 +83,7 @@ def write(state: Orders, ctx: Context) -> Goto[Literal["written"]]:
     """Write the totals. Whoever reads sees the old file or the new one; to write it twice does no harm."""
     OUTPUT.parent.mkdir(parents=True, exist_ok=True)
     draft = OUTPUT.with_suffix(f".{ctx.run_id}")
-    draft.write_bytes(dumps(dict(state.totals)))
+    draft.write_text(json.dumps(state.totals), encoding="utf-8")
     os.replace(draft, OUTPUT)
     return Goto("written", told=[f"{len(state.totals)} totals are in {OUTPUT}"])
 

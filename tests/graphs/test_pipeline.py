@@ -42,7 +42,7 @@ async def test_rows_that_do_not_fit_are_told_and_the_others_are_added_up(pipelin
 
 async def test_a_table_without_faults_needs_no_report(pipeline: Any, tmp_path: Path) -> None:
     table = tmp_path / "good.csv"
-    table.write_text("item,count,price\nteapot,2,32.00\n")
+    table.write_text("item,count,price\nteapot,2,32.00,blue,round\n")
     result = await (await start(pipeline.graph, str(table)))
     assert_path(result, ["load", ("validate", "wrong is empty"), "transform", "write"])
     assert totals(pipeline) == {"teapot": 64.0}
