@@ -54,8 +54,27 @@ def show(screen: Screen, request: OpenRequest) -> None:
     if data is not None:
         for line in words.pretty(data).splitlines():
             screen.say(f"    {line}")
-    if request.schema is not None:
-        screen.say(f"    as {words.value(request.schema, 400)}", "dim")
+    for line in expected(request.schema):
+        screen.say(f"    {words.one_line(line, 300)}", "dim")
+
+
+def expected(schema: Mapping[str, Any] | None) -> list[str]:
+    """What an answer has to look like, a line for each field of a form; nothing for a plain text."""
+    if schema is None or schema == {"type": "string"}:
+        return []
+    fields = schema.get("properties")
+    if not isinstance(fields, Mapping):
+        return [f"as JSON: {words.value(schema, 250)}"]
+    needed = schema.get("required", ())
+    return ["as a JSON object with", *(_field(name, of, name in needed) for name, of in fields.items())]
+
+
+def _field(name: str, of: Any, needed: bool) -> str:
+    of = of if isinstance(of, Mapping) else {}
+    kind = " | ".join(json.dumps(one) for one in of["enum"]) if "enum" in of else str(of.get("type", "any"))
+    default = "" if needed else f", {json.dumps(of['default'])} if left out" if "default" in of else ", may be left out"
+    about = of.get("description")
+    return f"  {name} ({kind}{default})" + (f": {about}" if about else "")
 
 
 def _object(arguments: Any) -> Any:
@@ -70,7 +89,7 @@ async def ask(screen: Screen, request: OpenRequest, until: float | None = None) 
     """Ask on the terminal until there's an answer; LEFT at the end of input or on Ctrl-C, LATE when it's ``until``
     (seconds since the epoch)."""
     show(screen, request)
-    prompt = "  approve? y / n / why not: " if is_approval(request) else "  answer (text or JSON): "
+    prompt = _prompt(request)
     while True:
         try:
             typed = await typed_line(screen, prompt, None if until is None else max(0.0, until - time.time()))
@@ -83,6 +102,13 @@ async def ask(screen: Screen, request: OpenRequest, until: float | None = None) 
         if not given:
             continue
         return decision(request, given) if is_approval(request) else parsed(given, request.schema)
+
+
+def _prompt(request: OpenRequest) -> str:
+    if is_approval(request):
+        return "  approve? y / n / why not: " if request.kind == APPROVAL else "  y / n: "
+    kind = (request.schema or {}).get("type")
+    return "  answer: " if kind == "string" else "  answer (JSON): " if kind else "  answer (text or JSON): "
 
 
 def decision(request: OpenRequest, given: str) -> Any:

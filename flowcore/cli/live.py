@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,6 +34,7 @@ class Live:
         self._texts: dict[str, bool] = {}
         self._speaker: str | None = None
         self._names: dict[str, str] = {}
+        self._begun: Counter[str] = Counter()
         for item in (item for fact in run.facts for item in items_of(fact)):
             if item.get("type") == "function_call":
                 self._calls[root, str(item.get("call_id"))] = str(item.get("name"))
@@ -69,7 +71,9 @@ class Live:
         elif isinstance(fact, Effect):
             self._effect(run, fact)
         elif isinstance(fact, Started) and run != self._root:
-            self._names[run] = words.one_line(fact.graph, 20)
+            self._begun[fact.graph] += 1
+            which = f"#{self._begun[fact.graph]}" if self._begun[fact.graph] > 1 else ""
+            self._names[run] = words.one_line(fact.graph, 20) + which
             self._say(run, f"begins: {run[len(fact.parent or '') + 1 :]}", "dim")
         elif isinstance(fact, Request):
             self._say(run, f"  ? {words.one_line(_asked(fact))}   [{fact.key}]", "yellow")
@@ -133,8 +137,8 @@ class Live:
         self._screen.say(f"{self._margin(run)}{line}", style)
 
     def _margin(self, run: str) -> str:
-        """What a child's lines begin with: two columns for each level (its id adds ``/node.visit/key``), and its graph,
-        or its key where it began in another process."""
+        """What a child's lines begin with: two columns for each level (its id adds ``/node.visit/key``), and its graph
+        (numbered where there are several), or its key where it began in another process."""
         if run == self._root:
             return ""
         name = self._names.get(run) or words.one_line(run.rpartition("/")[2], 20)

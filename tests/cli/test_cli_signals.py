@@ -219,7 +219,8 @@ def test_a_terminal_that_closes_while_a_run_moves_makes_it_rest(cli: Cli):
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_an_answer_that_doesnt_fit_is_asked_for_again(cli: Cli):
     terminal = Terminal(cli, "run", cli.file("newcomer"), "ann@example.org")
-    terminal.until("answer (text or JSON): ")
+    terminal.until("answer (JSON): ")
+    assert 'team ("support" | "sales")' in terminal.said
     terminal.type('{"name": "Ann", "team": "kitchen"}\n')
     terminal.until("'kitchen' is not one of")
     terminal.type('{"name": "Ann", "team": "sales"}\n')
