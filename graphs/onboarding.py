@@ -46,7 +46,6 @@ def invite(state: Newcomer) -> dict[str, list[str]]:
     return letter(state, f"Welcome! Please fill in the form within {TO_ANSWER} days.")
 
 
-@node(limit=2)
 def form(state: Newcomer, ctx: Context) -> Pause:
     """Wait for the form, till the deadline."""
     until = ctx.now + TO_ANSWER * state.day
@@ -54,6 +53,7 @@ def form(state: Newcomer, ctx: Context) -> Pause:
                  until=until, late="late")  # fmt: skip
 
 
+@node(limit=1)
 def remind(state: Newcomer) -> dict[str, list[str]]:
     """Ask once more."""
     return letter(state, "We've not heard from you. Is everything all right?")
@@ -91,8 +91,8 @@ graph = Graph(
     {
         START: invite,
         invite: form,
-        form: {"filled_in": prepare, "late": remind, "limit": close},
-        remind: form,
+        form: {"filled_in": prepare, "late": remind},
+        remind: {"done": form, "limit": close},
         prepare: settle,
         settle: {"settled": check_in},
         check_in: END,
