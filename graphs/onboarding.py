@@ -3,8 +3,8 @@
     flowcore run graphs/onboarding.py ann@example.org
 
 The form's schema is a pydantic model: an answer that doesn't fit is refused, and the run waits on. The deadline is an
-edge like any other (``late``). The timer is a Pause that asks nothing. So that all of it can be watched, a day lasts
-three seconds; ``'{"email": "ann@example.org", "day": 86400}'`` is the real thing. Answer on the terminal, or later:
+edge like any other (``late``). The timer is a Pause that asks nothing. So that all of it can be watched, a day lasts ten
+seconds; ``'{"email": "ann@example.org", "day": 86400}'`` is the real thing. Answer on the terminal, or later:
 
     flowcore answer RUN form-1 '{"name": "Ann", "team": "support", "laptop": true}'
 """
@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 
 from flowcore import END, START, Ask, Context, Graph, Pause, State, append, node
 
-TO_ANSWER, TO_SETTLE = 2, 1
+TO_ANSWER, TO_SETTLE = 3, 1
 """Days."""
 
 
@@ -31,7 +31,7 @@ class Newcomer(State):
     """``day``: how long a day lasts, in seconds. ``letters``: what was sent. ``answers``: the form, by its key."""
 
     email: str
-    day: float = 3.0
+    day: float = 10.0
     letters: Annotated[list[str], append] = []
     answers: dict[str, Profile] = {}
 

@@ -57,7 +57,7 @@ async def test_an_answer_that_does_not_fit_is_refused_and_the_run_waits_on(graph
 async def test_who_lets_the_deadline_pass_is_reminded(graph: Any) -> None:
     clock = ManualClock()
     run = await begin(graph, clock)
-    clock.advance(2 * DAY + 1)
+    clock.advance(3 * DAY + 1)
     await run.drive()
     (request,) = await run.requests()
     assert request.key == "form-2"
@@ -70,7 +70,7 @@ async def test_who_never_answers_is_let_go_after_the_reminder(graph: Any) -> Non
     clock = ManualClock()
     run = await begin(graph, clock)
     for _ in range(2):
-        clock.advance(2 * DAY + 1)
+        clock.advance(3 * DAY + 1)
         await run.drive()
     result = await run
     assert_path(
@@ -83,7 +83,7 @@ async def test_a_deadline_passes_while_no_process_lives(graph: Any) -> None:
     clock, store = ManualClock(), MemoryStore(keep_bytes=True)
     async with await begin(graph, clock, store=store) as run:
         pass
-    clock.advance(3 * DAY)
+    clock.advance(4 * DAY)
     run = await resume(run.id, graph, store=store, clock=clock)
     await run.drive()
     assert run.path()[1].on == "late"
