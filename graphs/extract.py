@@ -2,7 +2,7 @@
 
     flowcore run graphs/extract.py 100
 
-The input is how many invoices there are (each takes the small model about a second). Every invoice is a child run: a
+The input is how many invoices there are (each takes the small model half a second). Every invoice is a child run: a
 model fills in a form, plain code checks it against the text. What fails is listed with its reason; if more than a
 quarter did, the run says so and gives no sum. The invoices are made up, so that there's something to read; every ninth
 is an empty page.

@@ -3,8 +3,8 @@
     flowcore run graphs/onboarding.py ann@example.org
 
 The form's schema is a pydantic model: an answer that doesn't fit is refused, and the run waits on. The deadline is an
-edge like any other (``late``). The timer is a Pause that asks nothing. So that all of it can be watched, a day lasts ten
-seconds; ``'{"email": "ann@example.org", "day": 86400}'`` is the real thing. Answer on the terminal, or later:
+edge like any other (``late``). The timer is a Pause that asks nothing. So that all of it can be watched, a day lasts
+ten seconds; ``'{"email": "ann@example.org", "day": 86400}'`` is the real thing. Answer on the terminal, or later:
 
     flowcore answer RUN form-1 '{"name": "Ann", "team": "support", "laptop": true}'
 """
