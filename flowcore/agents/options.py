@@ -99,7 +99,8 @@ class Options:
 
     ``context``: the app's object. ``values``: the Python values that tools gave in this process, by the visit of
     ``run_tools`` and the call id. ``raw``: the provider's own objects, by the visit of ``call_model`` and their place
-    in the reply. ``results``: guardrail results of this process. ``history``: what the session held before the run.
+    in the reply. ``results``: guardrail results of this process. ``history``: what the session held before the run,
+    ``history_of``: which, and up to where.
     """
 
     context: Any = None
@@ -109,6 +110,7 @@ class Options:
     raw: dict[tuple[int, int], Any] = field(default_factory=dict)
     results: list[Any] = field(default_factory=list)
     history: list[Item] | None = None
+    history_of: tuple[str, int] | None = None
     _wrapper: RunContextWrapper[Any] | None = None
 
     def __post_init__(self) -> None:

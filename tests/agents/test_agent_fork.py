@@ -7,7 +7,16 @@ from typing import Any
 import pytest
 from agents_making import agent, begin, function_call
 
-from flowcore import Agent, GuardrailFunctionOutput, MemoryStore, NotPaused, function_tool, input_guardrail
+from flowcore import (
+    Agent,
+    GuardrailFunctionOutput,
+    MemoryStore,
+    NotPaused,
+    Options,
+    RunConfig,
+    function_tool,
+    input_guardrail,
+)
 from flowcore.engine.run import load, resume, start
 from flowcore.machine.facts import Transition
 from flowcore.testing import finish, message
@@ -95,7 +104,7 @@ async def test_a_fork_reads_the_session_as_it_was_and_writes_to_none_unless_give
         return [message("done")]
 
     clerk = agent(answers, answers, answers)
-    run = await start(clerk, "go", store=store, meta={"session": "s", "note": 1})
+    run = await start(clerk, "go", store=store, meta={"session": "s", "note": 1}, context=Options(None, RunConfig()))
     await run
     written = len(await store.session_items("s"))
     [point] = at(run, "call_model")
@@ -109,6 +118,10 @@ async def test_a_fork_reads_the_session_as_it_was_and_writes_to_none_unless_give
     assert len(await store.session_items("s")) == written
     assert [one.item["role"] for one in await store.session_items("t")] == ["user", "assistant"]
     assert model_saw[0] == model_saw[1] == model_saw[2] == ["before", "go"]
+    anew = await run.fork(at=0, session="t")
+    await anew
+    assert model_saw[3][-1] == "go"
+    assert len(model_saw[3]) == 3
     again = await load(loud.id, clerk, store=store)
     assert again.meta == loud.meta
 

@@ -26,7 +26,9 @@ async def session_history(state: AgentState, ctx: Context, options: Options) -> 
     """What the session held when the run began, less what a handoff filter left out; read once a process."""
     if not state.session_upto or state.session is None:
         return []
-    if options.history is None:
+    which = (state.session, state.session_upto)
+    if options.history is None or options.history_of != which:  # a fork may share the options and read another one
+        options.history_of = which
         kept = await ctx.store.session_items(state.session, upto=state.session_upto)
         options.history = [one.item for one in kept]
     if state.history_kept is None:
