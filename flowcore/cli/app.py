@@ -14,7 +14,7 @@ from typing import Annotated, Any, NoReturn, get_args
 import typer
 
 import flowcore
-from flowcore.cli import checking, deciding, exits, looking, moving
+from flowcore.cli import checking, deciding, exits, looking, moving, proving
 from flowcore.cli.going import Manner
 from flowcore.cli.hints import Hints
 from flowcore.cli.places import DEFAULT, VARIABLE
@@ -257,6 +257,27 @@ def cancel(run: RunId, file: MaybeFile = None, store: Where = DEFAULT) -> None:
 def graph(
     file: File,
     format: Annotated[GraphFormat, typer.Option("--format", help="How it's drawn.")] = GraphFormat.mermaid,
+    prove: Annotated[
+        list[str] | None,
+        typer.Option("--prove", metavar="CLAIM", help=f"Instead: {'; '.join(proving.CLAIMS)}. Repeatable."),
+    ] = None,
 ) -> None:
-    """Check the graph of FILE and draw it. Exits with 1 where there are errors."""
+    """Check the graph of FILE and draw it, or prove something of it. Exits with 1 where there are errors or a claim
+    fails."""
+    if prove:
+        raise typer.Exit(checking.prove(Screen(), Path(file), file, prove))
     raise typer.Exit(checking.draw(Screen(), Path(file), file, format))
+
+
+@app.command("test-case")
+def case(
+    run: RunId,
+    file: MaybeFile = None,
+    out: Annotated[
+        str | None, typer.Option("--out", metavar="PATH", help="The file to write; else it's printed.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it's there.")] = False,
+    store: Where = DEFAULT,
+) -> None:
+    """Write a run as a pytest file that replays it offline, from what is recorded, and asserts its path and output."""
+    _finish(looking.test_case(Screen(), store, run, file, out, overwrite))

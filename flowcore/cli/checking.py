@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from flowcore.cli import exits
-from flowcore.cli.loading import load
+from flowcore.cli import exits, proving
 from flowcore.cli.records import dumped, graph_record
 from flowcore.cli.screen import Screen
 from flowcore.errors import GraphError
+from flowcore.faces.loading import load
 from flowcore.graph.graph import Graph
 from flowcore.graph.picture import policies
+
+
+def prove(screen: Screen, path: Path, spec: str, claims: Sequence[str]) -> int:
+    """Hold claims against a file's graph and say of each whether it holds, with a counterexample where it doesn't."""
+    try:
+        graph = load(spec).graph
+    except GraphError as error:
+        return _tell_findings(screen, path, error)
+    answers = [proving.prove(graph, claim) for claim in claims]
+    for _, told in answers:
+        screen.result(told)
+    return exits.DONE if all(holds for holds, _ in answers) else exits.FAILED
 
 
 def draw(screen: Screen, path: Path, spec: str, format: str) -> int:
@@ -22,10 +35,7 @@ def draw(screen: Screen, path: Path, spec: str, format: str) -> int:
     except GraphError as error:
         if format == "json":
             screen.result(dumped({"findings": [_told_finding(line, path) for line in error.message.splitlines()]}))
-        for line in error.message.splitlines():
-            found = _told_finding(line, path)
-            screen.tell(f"{found['source']}: error: {found['message']}", "red")
-        return exits.FAILED
+        return _tell_findings(screen, path, error)
     for finding in graph.findings:
         screen.tell(f"{finding.source or path}: {finding.level}: {finding.message}", "yellow")
     if format == "json":
@@ -34,6 +44,13 @@ def draw(screen: Screen, path: Path, spec: str, format: str) -> int:
         made = {"mermaid": graph.mermaid, "dot": graph.dot, "svg": graph.svg}.get(format)
         screen.result((_as_text(graph) if made is None else made()).rstrip("\n"))
     return exits.FAILED if any(finding.level == "error" for finding in graph.findings) else exits.DONE
+
+
+def _tell_findings(screen: Screen, path: Path, error: GraphError) -> int:
+    for line in error.message.splitlines():
+        found = _told_finding(line, path)
+        screen.tell(f"{found['source']}: error: {found['message']}", "red")
+    return exits.FAILED
 
 
 _PLACE = re.compile(r"\s*\[(?P<source>[^\[\]]+:\d+)\]$")

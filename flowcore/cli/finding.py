@@ -6,8 +6,8 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from flowcore.cli.loading import Loaded, LoadError, graphs_in, named, split
 from flowcore.errors import FlowcoreError
+from flowcore.faces.loading import Loaded, LoadError, graphs_in, named, split
 from flowcore.stores.base import IndexRow
 
 PROJECT = "pyproject.toml"

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from flowcore.cli.loading import Loaded
 from flowcore.errors import UpdateError, UserError
+from flowcore.faces.loading import Loaded
 from flowcore.graph.graph import Graph
 from flowcore.machine.plan import BUDGETS
 

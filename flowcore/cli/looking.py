@@ -6,6 +6,7 @@ import shlex
 import time
 from typing import Any
 
+from flowcore import testing
 from flowcore.cli import exits, words
 from flowcore.cli.asking import show as show_request
 from flowcore.cli.hints import Hints
@@ -108,3 +109,18 @@ def _show_story(screen: Screen, story: Story, output: Any, facts: bool, hints: H
         screen.say(f"its process is gone; go on with: {hints.resume(row.root)}", "yellow")
     elif row.standing in ("failed", "stopped", "cancelled"):
         screen.say(f"go on with: {hints.resume(row.root)}")
+
+
+async def test_case(screen: Screen, where: str, name: str, file: str | None, out: str | None, overwrite: bool) -> int:
+    """Write a run as a pytest file, or print it."""
+    async with opened(where) as store:
+        row = await find_run(store, name)
+        loaded = graph_of(screen, row, file).loaded
+        text = await testing.write_test_case(
+            store, row.root, str(loaded), out=out, graph=loaded.target, overwrite=overwrite
+        )
+    if out is None:
+        screen.result(text.rstrip("\n"))
+    else:
+        screen.say(f"wrote {out}; run it with: pytest {shlex.quote(out)}")
+    return exits.DONE

@@ -11,11 +11,11 @@ from flowcore.cli.finding import Found, find_graph
 from flowcore.cli.giving import context_of, input_of, is_agents, limits_at_start, limits_of
 from flowcore.cli.going import Manner, go
 from flowcore.cli.hints import Hints
-from flowcore.cli.loading import LoadError, load
 from flowcore.cli.places import find_run, opened
 from flowcore.cli.screen import Screen
 from flowcore.engine import run as engine
 from flowcore.errors import UserError
+from flowcore.faces.loading import LoadError, load
 from flowcore.stores.base import IndexRow, Store
 
 

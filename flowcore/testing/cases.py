@@ -8,8 +8,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from flowcore.cli import loading
 from flowcore.errors import UserError
+from flowcore.faces import loading
 from flowcore.graph.graph import Graph
 from flowcore.graph.state import listed
 from flowcore.machine.facts import Fact, Rested, Resumed, Standing, Transition

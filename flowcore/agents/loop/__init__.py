@@ -81,7 +81,13 @@ def graph_of(agent: AgentSpec[Any]) -> Graph:
         marks += [f"tool:{tool.owner}.{tool.name}" for tool in tools]
         bound = Crew(agent.name, crew)
         graph = _TABLE.with_(
-            name=agent.name, bound=bound, parts=parts, tools=tuple(tools), marks=tuple(marks), verify=Verifier(bound)
+            name=agent.name,
+            bound=bound,
+            parts=parts,
+            tools=tuple(tools),
+            marks=tuple(marks),
+            verify=Verifier(bound),
+            gives=bound.output,
         )
         agent._graph = (key, graph)
     return agent._graph[1]

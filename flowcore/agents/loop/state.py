@@ -93,6 +93,14 @@ class Crew:
     first: str
     agents: dict[str, AgentSpec[Any]]
 
+    def output(self, values: Mapping[str, Any]) -> Any:
+        """The run's output as JSON: of the last agent's output type where it has one, else text."""
+        value = final_output(values)
+        agent = self.agents.get(values["agent"] or self.first)
+        if agent is None or value is None or values["final"] != "message" or agent.output_schema.is_plain_text():
+            return value
+        return agent.output_schema.to_jsonable(agent.output_schema.validate_json(value))
+
     def current(self, state: AgentState) -> AgentSpec[Any]:
         """The agent whose turn it is. Raises GraphChanged when the graph no longer has it."""
         name = state.agent or self.first
