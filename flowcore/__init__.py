@@ -29,7 +29,8 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "flowcore.engine.context": ("Context",),
     "flowcore.engine.events": ("Committed", "Emitted"),
     "flowcore.engine.fanout": ("map", "parallel", "subgraph"),
-    "flowcore.engine.run": ("Result", "Run", "answer", "load", "resume", "send", "start"),
+    "flowcore.engine.fork": ("Moment",),
+    "flowcore.engine.run": ("Base", "Result", "Run", "answer", "load", "resume", "send", "start"),
     "flowcore.errors": (
         "AgentsException", "AlreadyResumed", "BudgetExceeded", "ChildrenFailed", "EffectInDoubt",
         "FlowcoreError", "GraphChanged", "GraphError",
@@ -57,10 +58,13 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "AgentUpdatedStreamEvent", "ModelRetryStreamEvent", "RawResponsesStreamEvent", "RunItemStreamEvent",
         "StreamEvent",
     ),
+    "flowcore.graph.bound": ("Bound",),
     "flowcore.graph.conditions": ("otherwise", "when"),
+    "flowcore.graph.draw": ("Drawing",),
     "flowcore.graph.graph": ("Edge", "Graph", "continues"),
     "flowcore.graph.node": ("Node", "Retry", "node"),
     "flowcore.graph.outcomes": ("END", "START", "Ask", "Goto", "Key", "Of", "Pause", "Replace", "Select"),
+    "flowcore.graph.prove": ("Proof",),
     "flowcore.graph.state": ("State", "add", "append", "merge", "replace"),
     "flowcore.graph.values": ("Json",),
     "flowcore.models": (

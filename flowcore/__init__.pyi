@@ -82,6 +82,10 @@ from flowcore.engine.events import Emitted as Emitted
 from flowcore.engine.fanout import map as map
 from flowcore.engine.fanout import parallel as parallel
 from flowcore.engine.fanout import subgraph as subgraph
+from flowcore.engine.fork import Moment as Moment
+from flowcore.engine.run import (
+    Base as Base,
+)
 from flowcore.engine.run import (
     Result as Result,
 )
@@ -298,8 +302,10 @@ from flowcore.faces.stream import (
 from flowcore.faces.stream import (
     StreamEvent as StreamEvent,
 )
+from flowcore.graph.bound import Bound as Bound
 from flowcore.graph.conditions import otherwise as otherwise
 from flowcore.graph.conditions import when as when
+from flowcore.graph.draw import Drawing as Drawing
 from flowcore.graph.graph import Edge as Edge
 from flowcore.graph.graph import Graph as Graph
 from flowcore.graph.graph import continues as continues
@@ -333,6 +339,7 @@ from flowcore.graph.outcomes import (
 from flowcore.graph.outcomes import (
     Select as Select,
 )
+from flowcore.graph.prove import Proof as Proof
 from flowcore.graph.state import State as State
 from flowcore.graph.state import add as add
 from flowcore.graph.state import append as append
@@ -393,10 +400,13 @@ __all__ = [
     "AgentsException",
     "AlreadyResumed",
     "Ask",
+    "Base",
+    "Bound",
     "BudgetExceeded",
     "ChildrenFailed",
     "Committed",
     "Context",
+    "Drawing",
     "Edge",
     "EffectInDoubt",
     "Emitted",
@@ -432,6 +442,7 @@ __all__ = [
     "ModelRetryStreamEvent",
     "ModelSettings",
     "ModelTimeoutError",
+    "Moment",
     "Node",
     "NodeTimeout",
     "NotOpen",
@@ -444,6 +455,7 @@ __all__ = [
     "OutputGuardrailResult",
     "OutputGuardrailTripwireTriggered",
     "Pause",
+    "Proof",
     "RawResponsesStreamEvent",
     "ReasoningItem",
     "Replace",

@@ -100,7 +100,7 @@ class Options:
     ``context``: the app's object. ``values``: the Python values that tools gave in this process, by the visit of
     ``run_tools`` and the call id. ``raw``: the provider's own objects, by the visit of ``call_model`` and their place
     in the reply. ``results``: guardrail results of this process. ``history``: what the session held before the run,
-    ``history_of``: which, and up to where.
+    ``history_of``: which, and up to where. ``run``: the run that they serve.
     """
 
     context: Any = None
@@ -111,6 +111,7 @@ class Options:
     results: list[Any] = field(default_factory=list)
     history: list[Item] | None = None
     history_of: tuple[str, int] | None = None
+    run: str | None = None
     _wrapper: RunContextWrapper[Any] | None = None
 
     def __post_init__(self) -> None:
@@ -139,5 +140,18 @@ def options_of(ctx: Context, state: AgentState) -> Options:
     options = given if isinstance(given, Options) else ctx.scratch.get("options")
     if options is None:
         options = ctx.scratch["options"] = Options(context=given)
+    if options.run != ctx.run_id:
+        options = _own(options, ctx)
     options.wrapper(ctx).turn_input = state.items
     return options
+
+
+def _own(options: Options, ctx: Context) -> Options:
+    """The options as this run's own: a fork that was given its base's keeps what it learns apart from it."""
+    if options.run is None:
+        options.run = ctx.run_id
+        return options
+    own = ctx.scratch.get("options")
+    if own is None or own.run != ctx.run_id:
+        own = ctx.scratch["options"] = Options(options.context, options.config, options.error_handlers, run=ctx.run_id)
+    return own

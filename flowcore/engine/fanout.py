@@ -104,6 +104,10 @@ def parallel(
     _check(failures, width)
     sources = _per_branch(graphs, input, "input", name) if input is not None else {}
     targets = None if isinstance(into, str) else _per_branch(graphs, into, "into", name)
+    if targets is not None and len(set(targets.values())) < len(targets):
+        raise GraphError(
+            f"node '{name}': two branches write the same field ({listed(targets.values())}); give each its own"
+        )
 
     async def branch_out(state: Any, ctx: Context) -> dict[str, Any]:
         children = [(key, graph, _input_of(state, graph, sources.get(key))) for key, graph in graphs.items()]

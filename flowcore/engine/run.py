@@ -22,10 +22,12 @@ from flowcore.engine.lease import abandon, poke_local, release_left, release_qui
 from flowcore.engine.log import log
 from flowcore.engine.tree import Live, Tree
 from flowcore.errors import AlreadyResumed, NotOpen, NotPaused, RunConflict, RunError, StoreError, UserError
+from flowcore.graph.draw import Drawing
 from flowcore.graph.graph import Graph
 from flowcore.graph.values import Json, codec_of
+from flowcore.machine.explain import Choice, Difference, difference, explain
 from flowcore.machine.facts import Fact, Standing
-from flowcore.machine.walk import Step, path, walk_graph
+from flowcore.machine.walk import Step, drawing, path, walk_graph
 from flowcore.stores.base import Letter, OpenRequest, Store
 from flowcore.stores.memory import MemoryStore
 
@@ -154,6 +156,19 @@ class Run:
     def path(self) -> list[Step]:
         """The transitions in order."""
         return path(self._live.facts)
+
+    def explain(self) -> list[Choice]:
+        """Why each edge was taken, and which of the declared ones lost."""
+        return explain(self._live.facts, self._live.graph)
+
+    def diff(self, other: Run | Result) -> Difference | None:
+        """Where this walk and another one part; None where they're the same."""
+        return difference(self._live.facts, other.facts)
+
+    def drawing(self) -> Drawing:
+        """The walk drawn over its graph: visits and edges counted, the place marked. ``.mermaid``, ``.dot``,
+        ``.svg``."""
+        return drawing(self._live.facts, self._live.graph)
 
     @property
     def base(self) -> Base | None:
