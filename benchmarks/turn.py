@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from flowcore import END, START, Agent, Goto, Graph, ModelSettings, Runner, State, function_tool, node, start
+from flowcore import END, START, Agent, Goto, Graph, ModelSettings, RunConfig, Runner, State, function_tool, node, start
 from flowcore.models.base import ModelTracing
 from flowcore.testing import ScriptedModel, function_call, message
 
@@ -53,10 +53,12 @@ async def bare(turns: int) -> None:
             items.append({"type": "function_call_output", "call_id": call["call_id"], "output": str(total)})
 
 
+ADDER: Agent = Agent(name="Adder", instructions="You add.", tools=[add])
+
+
 async def agent(turns: int) -> None:
-    """The same as an agent's run."""
-    adder = Agent(name="Adder", instructions="You add.", model=scripted(turns), tools=[add])
-    result = await Runner.run(adder, "go", max_turns=None)
+    """The same as an agent's run; the agent is declared once, as one does."""
+    result = await Runner.run(ADDER, "go", max_turns=None, run_config=RunConfig(model=scripted(turns)))
     assert result.final_output == "done"
 
 

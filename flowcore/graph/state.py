@@ -132,6 +132,10 @@ _EMPTY = frozenset({list, dict, set, frozenset, tuple})
 _KNOWN_TO_FIT = frozenset({replace, append, merge})
 
 
+_SHARED = frozenset({str, int, float, bool, type(None), Frozen})
+"""Classes of values that can't be changed."""
+
+
 class StateField:
     """One field: its codec, reducer and default.
 
@@ -218,6 +222,14 @@ class Schema:
         self._view = self._views.get(cls) or self._views.setdefault(cls, _view_class(cls))
         self._names = set(self.fields)
         self._is_model = issubclass(cls, BaseModel)
+        self._same: dict[str, Any] = {}  # defaults that every run may share: they can't be written to
+        self._anew: list[StateField] = []
+        for name, field in self.fields.items():
+            held = None if field.required or field.made else field.hold(field.begin(), 0)
+            if field.required or field.made or type(held) not in _SHARED:
+                self._anew.append(field)
+            else:
+                self._same[name] = held
 
     def initial(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The wire form of a first state from what was given. Raises UpdateError on unknown or missing fields."""
@@ -235,10 +247,14 @@ class Schema:
     def begin(self, wire: Mapping[str, Any]) -> dict[str, Any]:
         """The first values, from their wire form."""
         self._known(wire)
-        return {
-            name: field.hold(field.codec.decode(wire[name]) if name in wire else field.begin(), 0)
-            for name, field in self.fields.items()
-        }
+        values = self._same.copy()
+        for field in self._anew:
+            if field.name not in wire:
+                values[field.name] = field.hold(field.begin(), 0)
+        for name, one in wire.items():
+            field = self.fields[name]
+            values[name] = field.hold(field.codec.decode(one), 0)
+        return values
 
     def view(self, values: dict[str, Any]) -> Any:
         """What a node sees: an instance of the state class that can't be written to; nothing is copied or validated."""
