@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from flowcore.errors import UserError
 from flowcore.models.base import Item
-from flowcore.models.usage import InputTokensDetails, OutputTokensDetails, Usage
+from flowcore.models.usage import Usage
 
 Message = dict[str, Any]
 
@@ -279,18 +279,4 @@ def call_item(call: Mapping[str, Any], status: str, id: str | None = None) -> It
 
 def usage_from_chat(usage: Mapping[str, Any] | None) -> Usage:
     """The usage of one request, from a chat's ``usage``."""
-    if not usage:
-        return Usage(requests=1)
-    inputs = usage.get("prompt_tokens_details") or {}
-    outputs = usage.get("completion_tokens_details") or {}
-    input_tokens, output_tokens = usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0
-    return Usage(
-        requests=1,
-        input_tokens=input_tokens,
-        input_tokens_details=InputTokensDetails(
-            inputs.get("cached_tokens") or 0, inputs.get("cache_write_tokens") or 0
-        ),
-        output_tokens=output_tokens,
-        output_tokens_details=OutputTokensDetails(outputs.get("reasoning_tokens") or 0),
-        total_tokens=usage.get("total_tokens") or input_tokens + output_tokens,
-    )
+    return Usage.of_request(usage, "prompt", "completion")

@@ -12,7 +12,7 @@ from flowcore.models.openai_errors import broke_off, from_body
 from flowcore.models.openai_types import typed_event, typed_items
 from flowcore.models.settings import ModelSettings, to_wire
 from flowcore.models.tool_wire import output_format, tool_choice_to_wire, tools_to_wire
-from flowcore.models.usage import InputTokensDetails, OutputTokensDetails, Usage
+from flowcore.models.usage import Usage
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -119,7 +119,7 @@ class OpenAIResponsesModel(Model):
         usage = response.get("usage")
         return ModelResponse(
             output=output,
-            usage=usage_from_wire(usage),
+            usage=Usage.of_request(usage),
             response_id=response.get("id"),
             request_id=request_id,
             raw_usage=usage if settings.preserve_raw_usage else None,
@@ -171,22 +171,3 @@ def request_body(
         "prompt": to_wire(prompt),
     }
     return {name: value for name, value in body.items() if value is not None}
-
-
-def usage_from_wire(usage: Mapping[str, Any] | None) -> Usage:
-    """The usage of one request, from a response's ``usage``."""
-    if not usage:
-        return Usage(requests=1)
-    inputs = usage.get("input_tokens_details") or {}
-    outputs = usage.get("output_tokens_details") or {}
-    input_tokens, output_tokens = usage.get("input_tokens") or 0, usage.get("output_tokens") or 0
-    return Usage(
-        requests=1,
-        input_tokens=input_tokens,
-        input_tokens_details=InputTokensDetails(
-            inputs.get("cached_tokens") or 0, inputs.get("cache_write_tokens") or 0
-        ),
-        output_tokens=output_tokens,
-        output_tokens_details=OutputTokensDetails(outputs.get("reasoning_tokens") or 0),
-        total_tokens=usage.get("total_tokens") or input_tokens + output_tokens,
-    )

@@ -73,3 +73,18 @@ class Usage:
         usage = cls()
         usage.take(counts)
         return usage
+
+    @classmethod
+    def of_request(cls, told: Mapping[str, Any] | None, inputs: str = "input", outputs: str = "output") -> Usage:
+        """The usage of one request, from what a provider tells of it: ``{inputs}_tokens``,
+        ``{inputs}_tokens_details`` and so on."""
+        if not told:
+            return cls(requests=1)
+        of_inputs, of_outputs = told.get(f"{inputs}_tokens_details") or {}, told.get(f"{outputs}_tokens_details") or {}
+        usage = cls(requests=1, input_tokens=told.get(f"{inputs}_tokens") or 0)
+        usage.output_tokens = told.get(f"{outputs}_tokens") or 0
+        usage.total_tokens = told.get("total_tokens") or usage.input_tokens + usage.output_tokens
+        usage.input_tokens_details.cached_tokens = of_inputs.get("cached_tokens") or 0
+        usage.input_tokens_details.cache_write_tokens = of_inputs.get("cache_write_tokens") or 0
+        usage.output_tokens_details.reasoning_tokens = of_outputs.get("reasoning_tokens") or 0
+        return usage
