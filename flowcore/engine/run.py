@@ -150,8 +150,21 @@ class Run:
 
     @property
     def graph(self) -> networkx.DiGraph[int]:
-        """The walk as a networkx graph: one node per transition, edges labelled."""
-        return walk_graph(self._live.facts)
+        """The walk as a networkx graph: one node per transition, edges labelled; see ``walk_graph`` for attributes."""
+        return walk_graph(self._live.facts, self._live.graph)
+
+    async def nested_graph(self) -> networkx.DiGraph[int]:
+        """``graph``, with the walks of the child runs in the transitions of the visits that ran them."""
+        children: dict[str, list[Fact]] = {}
+        after: str | None = None
+        while True:
+            page = await self.store.runs(root=self._tree.root, limit=500, after=after)
+            for row in page.runs:
+                if row.run != self.id:
+                    children[row.run] = await self.store.read(row.run)
+            after = page.after
+            if after is None:
+                return walk_graph(self._live.facts, self._live.graph, children)
 
     def path(self) -> list[Step]:
         """The transitions in order."""

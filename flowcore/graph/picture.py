@@ -102,6 +102,8 @@ def _arrow(edge: Edge) -> Arrow:
 def policies(node: Node) -> list[str]:
     """A node's policies in words."""
     words = []
+    if node.bodies:
+        words.append(f"{node.kind} of {', '.join(name for name, _ in node.bodies)}")
     if node.retry is not None:
         stop = node.retry.stop
         words.append(f"retry up to {stop} attempts" if isinstance(stop, int) else "retry by policy")
@@ -117,7 +119,9 @@ def policies(node: Node) -> list[str]:
 def _as_data(node: Node) -> dict[str, Any]:
     stop = node.retry.stop if node.retry is not None else None
     retry = None if node.retry is None else {"attempts": stop if isinstance(stop, int) else None}
-    return {"retry": retry, "limit": node.limit, "timeout": node.timeout, "waits": node.waits}
+    children = {name: body.fingerprint for name, body in node.bodies}
+    more: dict[str, Any] = {"kind": node.kind, "children": children} if children else {}
+    return {**more, "retry": retry, "limit": node.limit, "timeout": node.timeout, "waits": node.waits}
 
 
 def walked(

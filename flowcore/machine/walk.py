@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flowcore.graph.draw import Drawing
@@ -28,29 +28,49 @@ def path(facts: Iterable[Fact]) -> list[Step]:
     return [Step(fact.node, fact.on, fact.to) for fact in facts if type(fact) is Transition]
 
 
-def walk_graph(facts: Iterable[Fact]) -> networkx.DiGraph[int]:
+def walk_graph(
+    facts: Sequence[Fact], graph: Graph | None = None, children: Mapping[str, Sequence[Fact]] | None = None
+) -> networkx.DiGraph[int]:
     """The walk as a networkx graph: one node for each transition (by seq), one edge to the next, labelled with what
     was taken.
 
-    Node attributes: node, visit, on, to, attempt, started, at, duration (seconds), usage, error, agent (where the
-    update named one).
+    Node attributes: node, visit, on, to, attempt, started, at, duration (seconds), usage and tokens (of the
+    transition and the effects of its visit since the last one), error, agent (the one whose turn it was, in an agent's
+    run), turn (how many turns had begun, where ``graph`` says what counts as one), children (by key: the id of the
+    child run, or with ``children``, journals by run id, its own walk's graph).
     """
     import networkx  # 400 ms: only who asks for it pays
 
-    graph: networkx.DiGraph[int] = networkx.DiGraph()
+    walk: networkx.DiGraph[int] = networkx.DiGraph()
     last: Transition | None = None
+    agent: str | None = None
+    turns: set[tuple[str, int]] = set()
+    spent: dict[str, Any] = {}
+    below: dict[str, Any] = {}
     for fact in facts:
+        if isinstance(fact, Effect) and fact.child is not None:
+            there = (children or {}).get(fact.child)
+            below[fact.key] = fact.child if there is None else walk_graph(there, None, children)
+        usage = getattr(fact, "usage", None) or {}
+        spent = {name: spent.get(name, 0) + usage.get(name, 0) for name in {**spent, **usage}}
         if type(fact) is not Transition:
             continue
-        graph.add_node(
+        declared = graph.nodes.get(fact.node) if graph is not None else None
+        if declared is not None and declared.limit == "max_turns" and fact.on not in ("limit", "over_budget"):
+            turns.add((fact.node, fact.visit))
+        walk.add_node(
             fact.seq,
             node=fact.node, visit=fact.visit, on=fact.on, to=fact.to, attempt=fact.attempt, started=fact.started,
-            at=fact.at, duration=fact.at - fact.started, usage=fact.usage or {}, error=fact.error,
+            at=fact.at, duration=fact.at - fact.started, usage=spent, tokens=spent.get("total_tokens", 0),
+            error=fact.error, agent=agent, turn=len(turns), children=below,
         )  # fmt: skip
+        spent, below = {}, {}
+        changed = fact.update.get("agent")
+        agent = changed if isinstance(changed, str) else agent
         if last is not None:
-            graph.add_edge(last.seq, fact.seq, on=last.on)
+            walk.add_edge(last.seq, fact.seq, on=last.on)
         last = fact
-    return graph
+    return walk
 
 
 def drawing(facts: Sequence[Fact], graph: Graph | None = None) -> Drawing:
