@@ -17,7 +17,7 @@ from flowcore.graph.bound import Bound, bounded
 from flowcore.graph.conditions import Condition, When
 from flowcore.graph.diff import Diff, diff
 from flowcore.graph.ends import End
-from flowcore.graph.node import ENGINE_LABELS, OVER_BUDGET, RETRY, Node, label_name, make_node
+from flowcore.graph.node import ENGINE_LABELS, OVER_BUDGET, RETRY, Node, as_retry, label_name, make_node, rename
 from flowcore.graph.outcomes import END, START
 from flowcore.graph.state import Schema, listed
 from flowcore.graph.values import dumps, shorten
@@ -63,6 +63,8 @@ class Graph:
     output;
     without it the output is the whole final state as a dict. ``bound``: an object that nodes find as ``ctx.bound``.
     ``parts``: texts drawn inside a node. ``marks``: further names that belong to the fingerprint (tools, agents).
+    ``retry``, ``timeout``, ``errors`` (``{exception class: target}``): for every node that declares none of its own; a
+    node that ``errors`` leads to gets no such edges.
     ``input_type``, ``output_type``: models or dataclasses with some of the state's fields, where what goes in and comes
     out is less than the state. ``limits``: run limits that hold where ``start`` says nothing else, by name.
     ``verify``: called as ``verify(state,
@@ -88,6 +90,9 @@ class Graph:
         limits: Mapping[str, Any] | None = None,
         input_type: type[Any] | None = None,
         output_type: type[Any] | None = None,
+        retry: Any = None,
+        timeout: float | None = None,
+        errors: Mapping[type[BaseException], Any] | None = None,
     ) -> None:
         if not isinstance(name, str) or not name:
             raise GraphError(f"a graph's name is a non-empty str, not {name!r}")
@@ -102,6 +107,7 @@ class Graph:
         self.tools: tuple[prove.Tool, ...] = ()
         self.verify = verify
         self.limits = dict(limits or {})
+        self._defaults = (retry, timeout, dict(errors or {}))
         if takes is not None and input_type is not None:
             raise GraphError(f"graph '{name}': it has an input_type, so nothing else says what it takes")
         if gives is not None and output_type is not None:
@@ -149,6 +155,7 @@ class Graph:
         """Check the graph and close it. Raises GraphError with all that is wrong. Returns the graph."""
         if self._built:
             return self
+        self._error_edges()
         for name, node in self.nodes.items():
             if node.retry is not None and RETRY not in self.out.get(name, {}):
                 self._edge(name, RETRY, name, True)
@@ -165,6 +172,24 @@ class Graph:
         self.budgeted = any(edge.on == OVER_BUDGET for edge in self.edges)
         self._built = True
         return self
+
+    def _with_defaults(self, node: Node) -> Node:
+        """A node with the graph's policies where it has none of its own."""
+        retry, timeout, _ = self._defaults
+        changes: dict[str, Any] = {}
+        if retry is not None and node.retry is None:
+            changes["retry"] = as_retry(retry, node.name)
+        if timeout is not None and node.timeout is None:
+            changes["timeout"] = timeout
+        return rename(node, **changes) if changes else node
+
+    def _error_edges(self) -> None:
+        """The graph's error edges, on every node that declares none for the same exception and isn't led to by them."""
+        errors = {error: self._name(target, "target") for error, target in self._defaults[2].items()}
+        for name in list(self.nodes):
+            for error, target in errors.items():
+                if name not in errors.values() and label_name(error) not in self.out.get(name, {}):
+                    self._edge(name, error, target, False)
 
     def _table(self, edges: Mapping[Any, Any]) -> None:
         if not isinstance(edges, Mapping):
@@ -238,7 +263,7 @@ class Graph:
                 f"graph '{self.name}': two nodes are called '{node.name}' ({there.source} and {node.source}); "
                 "rename one with @node(name=...)"
             )
-        self.nodes.setdefault(node.name, node)
+        self.nodes.setdefault(node.name, self._with_defaults(node))
         try:
             self._by_fn[of] = node.name
         except TypeError:

@@ -122,7 +122,7 @@ def make_node(
     return Node(
         fn=fn,
         name=name,
-        retry=_as_retry(retry, name),
+        retry=as_retry(retry, name),
         limit=limit,
         timeout=timeout,
         waits=pauses if waits is None else waits,
@@ -132,7 +132,8 @@ def make_node(
     )
 
 
-def _as_retry(retry: Any, name: str) -> Retry | None:
+def as_retry(retry: Any, name: str) -> Retry | None:
+    """A retry policy from one, a number of attempts, or a tenacity object. Raises GraphError."""
     if retry is None or isinstance(retry, Retry):
         return retry
     if isinstance(retry, int) and not isinstance(retry, bool):
