@@ -113,7 +113,7 @@ async def test_a_cancelled_call_frees_the_servers_slot(live_model: Any, llama: L
         await task
     left = time.monotonic()
     while await asyncio.to_thread(busy, llama):
-        assert time.monotonic() - left < 5, "the slot is still taken"
+        assert time.monotonic() - left < 15, "the slot is still taken"  # 1,500 tokens take far longer
         await asyncio.sleep(0.05)
 
 
