@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from flowcore import END, START, Agent, Graph, Json, State, Usage, function_tool, map, start
-from flowcore.testing import ModelStep, ScriptedModel, function_call
+import pytest
+
+from flowcore import END, START, Agent, Context, Graph, Json, State, Usage, function_tool, map, node, start
+from flowcore.testing import ModelStep, ReplayDiverged, ScriptedModel, function_call, replay
 
 
 @function_tool
@@ -51,3 +53,24 @@ async def test_children_are_nested_in_the_transition_of_the_visit_that_ran_them(
 def test_a_fan_out_is_drawn_as_one() -> None:
     fan = map(double, over="todo", into="done", name="each")
     assert "note right of each : map of double" in Graph("g", S, {START: fan, fan: END}).mermaid()
+
+
+async def test_a_run_replays_itself_and_fails_at_the_first_difference() -> None:
+    calls: list[int] = []
+
+    async def work(state: S, ctx: Context) -> dict[str, list[int]]:
+        return {"done": [await ctx.once("roll", lambda: calls.append(1) or len(calls), returns=int)]}
+
+    graph = Graph("g", S, {START: work, work: END})
+    run = await start(graph)
+    await run
+    played = await run.replay()
+    assert played.standing == "done"
+    assert calls == [1], "nothing recorded is done again"
+
+    async def other(state: S, ctx: Context) -> dict[str, list[int]]:
+        return {"done": [await ctx.once("roll", lambda: 1, returns=int), 7]}
+
+    changed = Graph("g", S, {START: node(name="work")(other), "work": END})
+    with pytest.raises(ReplayDiverged, match="done"):
+        await replay(run, changed)
