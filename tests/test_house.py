@@ -135,6 +135,8 @@ def test_data_never_names_code(file: Path) -> None:
         if called in ("import_module", "importlib.import_module"):
             room = parts_of(file)[0]
             allowed = name_of(file) in FACADES or room in ROOF  # the facades' own tables; what a user names by hand
+            # `run.replay()` reaches for the roof by a name that stands in the code: no data names it.
+            allowed = allowed or ast.unparse(node.args[0]) == "'flowcore.testing'"
             assert allowed, f"{name_of(file)}:{node.lineno} imports by name"
 
 

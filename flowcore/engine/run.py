@@ -180,15 +180,13 @@ class Run:
         return difference(self._live.facts, other.facts)
 
     async def replay(self, *, context: Any = None) -> Any:
-        """Run the graph again against what is recorded, without touching the world; ``flowcore.testing.replay``.
+        """Run the graph again against what is recorded, without touching the world; see ``flowcore.testing.replay``.
 
         Returns a ``Played``. Raises ``ReplayDiverged`` at the first difference, naming it. ``context``: the app's
-        object,
-        where nodes need one.
+        object, where nodes need one.
         """
-        roof = import_module(
-            "flowcore.testing"
-        )  # it stands above: found by name when it's asked for, as the facade does
+        # The roof stands above: it's found by name when it's asked for, as the facade finds everything.
+        roof = import_module("flowcore.testing")
         return await roof.replay(self, context=context)
 
     def drawing(self) -> Drawing:
