@@ -22,6 +22,10 @@ from flowcore.models.settings import ModelSettings
 
 TContext = TypeVar("TContext", default=Any)
 MARKDOWN = "Use markdown to format your answers."
+NOT_YET = (
+    "tool_input_guardrails", "tool_output_guardrails", "custom_data_extractor", "defer_loading", "allowed_callers",
+)  # fmt: skip
+"""What a tool may declare and the loop doesn't do: refused, since a guardrail that silently isn't run is worse than none."""
 TOOL_USE = ("run_llm_again", "stop_on_first_tool")
 
 
@@ -119,6 +123,13 @@ class AgentSpec(Generic[TContext]):
                 raise UserError(
                     f"agent '{self.name}': {tool!r} is no tool; decorate the function with @function_tool, or for an"
                     " agent use agent.as_tool(...)"
+                )
+        for tool in self.tools:
+            ignored = [name for name in NOT_YET if getattr(tool, name, None)]
+            if ignored:
+                raise UserError(
+                    f"agent '{self.name}': tool '{tool.name}' has {listed(ignored)}, which this version doesn't run;"
+                    " remove it rather than rely on it"
                 )
         names = [tool.name for tool in self.tools]
         if len(set(names)) < len(names):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flowcore.agents.agent import AgentSpec as Agent
-from flowcore.agents.items import input_items, last_message, refusal_of, text_of
+from flowcore.agents.items import input_items, refusal_of, text_of
 from flowcore.agents.loop.state import AgentState
 from flowcore.agents.options import Options
 from flowcore.machine.facts import Fact, Transition
@@ -269,9 +269,3 @@ def responses(state: AgentState, facts: Sequence[Fact]) -> list[ModelResponse]:
             usage = fact.usage or spent.get(fact.visit) or {}
             found.append(ModelResponse(output, Usage.from_counts(usage), fact.update.get("response_id")))
     return found
-
-
-def last_text(state: AgentState) -> str | None:
-    """The text of the last message."""
-    message = last_message(state.items)
-    return None if message is None else text_of(message)

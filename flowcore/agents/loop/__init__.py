@@ -74,7 +74,8 @@ def graph_of(agent: AgentSpec[Any]) -> Graph:
     key = [(one, list(one.tools), list(one.handoffs)) for one in crew.values()]
     if agent._graph is None or agent._graph[0] != key:
         tools = [_as_data(one, tool) for one in crew.values() for tool in one.tools]
-        parts = {"run_tools": [f"{tool.name} (approval: {tool.approval})" for tool in tools]}
+        drawn = (f"{tool.name} (approval: {tool.approval})" for tool in tools)
+        parts = {"run_tools": list(dict.fromkeys(drawn))}  # agents may share a tool
         if len(crew) > 1:
             parts["handoff"] = [f"to {name}" for name in crew if name != agent.name]
         marks = [f"agent:{name}" for name in crew]
