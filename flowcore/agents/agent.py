@@ -25,7 +25,7 @@ MARKDOWN = "Use markdown to format your answers."
 NOT_YET = (
     "tool_input_guardrails", "tool_output_guardrails", "custom_data_extractor", "defer_loading", "allowed_callers",
 )  # fmt: skip
-"""What a tool may declare and the loop doesn't do: refused, since a guardrail that silently isn't run is worse than none."""
+"""What a tool may declare and the loop doesn't do: refused, for a guardrail silently not run is worse than none."""
 TOOL_USE = ("run_llm_again", "stop_on_first_tool")
 
 
