@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 HOUSE = Path(__file__).parent.parent / "flowcore"
-FLOORS = ("errors", "graph", "machine", "stores", "engine", "models", "agents", "faces", "roof")
+FLOORS = ("errors", "graph", "machine", "stores", "engine", "models", "agents", "mcp", "sessions", "faces", "roof")
 """Ground to roof: a room imports from its own floor and those below."""
-ROOF = {"testing", "tracing", "cli", "studio", "workers"}
+ROOF = {"extensions", "testing", "tracing", "cli", "studio", "workers"}
 HEAVY = {
     "openai": "400 ms to import; only who talks to a provider pays",
     "networkx": "150 ms; only proofs, `.networkx()` and `.graph` need it",
@@ -29,6 +29,12 @@ HEAVY = {
     "asyncpg": "an extra, of the Postgres store",
     "psycopg": "an extra, of the Postgres store",
     "opentelemetry": "an extra, of tracing",
+    "mcp": "an extra, of MCP servers",
+    "sqlalchemy": "an extra, of sessions",
+    "redis": "an extra, of sessions",
+    "cryptography": "an extra, of what is encrypted at rest",
+    "litellm": "an extra, of models",
+    "graphviz": "an extra, of drawings",
 }
 """What may be imported inside of a function, and why."""
 LATE = {
