@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from flowcore.engine.admit import started
+from flowcore.engine.events import Event
 from flowcore.engine.failure import raise_failure
 from flowcore.engine.tree import Live
 from flowcore.errors import ReplayMismatch, RunNotFound
@@ -32,6 +34,7 @@ async def run_child(
     limits: dict[str, Any] | None,
     meta: dict[str, Any] | None,
     context: Any,
+    watch: Callable[[Live], Callable[[Event], None]] | None = None,
 ) -> Any:
     """Drive the child to its end and return its output. Raises ``Suspend`` while it waits, else what made it fail."""
     tree = parent.tree
@@ -57,7 +60,16 @@ async def run_child(
     elif s.above < tree.lives[tree.root].snapshot.moved:  # its root has moved since: a fork there is before what comes
         await live.commit(live.resumed("parent", not_before=s.not_before))
     live.exception = None
-    standing = await tree.drive(live)
+    if watch is None:
+        standing = await tree.drive(live)
+    else:
+        sink = watch(live)
+        live.stream = True
+        tree.listen(sink)
+        try:
+            standing = await tree.drive(live)
+        finally:
+            tree.leave(sink)
     if standing == "waiting":
         raise Suspend(key, live.due)
     del tree.lives[id]

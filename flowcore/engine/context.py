@@ -10,13 +10,14 @@ import random
 import threading
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from pydantic_core import to_json
 
 from flowcore.engine.children import Suspend, run_child
-from flowcore.engine.events import Emitted
-from flowcore.errors import EffectInDoubt, GraphError, ReplayMismatch, RunError, UserError
+from flowcore.engine.events import Emitted, Event
+from flowcore.engine.observe import HERE, Noted, Where
+from flowcore.errors import EffectInDoubt, GraphError, ReplayMismatch, RunError, RunNotFound, UserError
 from flowcore.graph.node import Node, Retry
 from flowcore.graph.outcomes import Ask
 from flowcore.graph.values import Codec, Json, adapter_of, codec_of, copy_json
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from flowcore.graph.graph import Graph
 
 T = TypeVar("T")
+Check: TypeAlias = Callable[[], Awaitable[dict[str, Any] | None]]
+"""Asks the world whether an effect happened: its value, as ``{"value": …}``, or None."""
 
 
 class Context:
@@ -132,6 +135,16 @@ class Context:
         return self._live.tree.out is not None or self._live.stream
 
     @property
+    def observed(self) -> bool:
+        """Whether anybody is told what is noted."""
+        return bool(self._live.tree.watches)
+
+    @property
+    def inputs(self) -> list[Any]:
+        """What was sent to the run as input since it began, oldest first. A node notes in the state what it took."""
+        return list(self._live.snapshot.inputs)
+
+    @property
     def open_requests(self) -> list[str]:
         """Keys of the run's requests that have no answer."""
         return list(self._live.snapshot.open)
@@ -171,14 +184,15 @@ class Context:
         fn: Callable[..., Any],
         *args: Any,
         returns: Any = Json,
-        on_crash: Literal["retry", "ask", "fail"] = "retry",
+        on_crash: Literal["retry", "ask", "fail"] | Check = "retry",
     ) -> Any:
         """Run ``fn(*args)`` and record its value under ``key``; at a later entry of the visit the record is given
         instead.
 
         ``returns``: the value's type (it's stored as JSON and checked). ``on_crash``: what a crash between start and
         record means:
-        run again, ask a person, or fail. Raises what ``fn`` raises (nothing is recorded then), ReplayMismatch when
+        run again, ask a person, or fail; or a function ``() -> {"value": …} | None`` that asks the world whether it
+        happened (it's asked after an error too). Raises what ``fn`` raises (nothing is recorded then), ReplayMismatch when
         the record was
         made with other arguments, EffectInDoubt.
         """
@@ -191,7 +205,7 @@ class Context:
             return _handed_out(codec, found.value)
         intent = self.visit_record.intents.get(key)
         if intent is not None and on_crash != "retry":
-            decided = await self._doubt(intent, on_crash)
+            decided = await (on_crash() if callable(on_crash) else self._doubt(intent, on_crash))
             if decided is not None:
                 wire = codec.admit(codec.decode(decided["value"]))[0]
                 return _handed_out(codec, await self._record(key, wire, digest, self._live.tree.clock.time()))
@@ -199,18 +213,21 @@ class Context:
         return _handed_out(codec, await (work if asyncio.current_task() is self._caller else self._guard(work)))
 
     async def _perform(
-        self, key: str, fn: Callable[..., Any], args: tuple[Any, ...], codec: Codec, digest: str, on_crash: str
+        self, key: str, fn: Callable[..., Any], args: tuple[Any, ...], codec: Codec, digest: str, on_crash: Any
     ) -> Any:
         live = self._live
         live.tree.check()
         started = live.tree.clock.time()
         if on_crash != "retry":
-            await live.commit(
-                Intent(live.snapshot.seq + 1, started, started, self.node, self.visit, key, digest, on_crash)
-            )
-        value = fn(*args)
-        if inspect.isawaitable(value):
-            value = await value
+            how = "check" if callable(on_crash) else on_crash
+            await live.commit(Intent(live.snapshot.seq + 1, started, started, self.node, self.visit, key, digest, how))
+        token = HERE.set(Where(live.id, self.node, self.visit, key))
+        try:
+            value = fn(*args)
+            if inspect.isawaitable(value):
+                value = await value
+        finally:
+            HERE.reset(token)
         return await self._record(key, codec.admit(value)[0], digest, started)
 
     async def _record(self, key: str, wire: Any, digest: str, started: float) -> Any:
@@ -265,13 +282,14 @@ class Context:
     async def child(
         self, graph: Any, input: Any, key: str, *, limits: dict[str, Any] | None = None, meta: dict[str, Any] | None =
         None,
-        context: Any = None,
+        context: Any = None, watch: Callable[[Live], Callable[[Event], None]] | None = None,
     ) -> Any:  # fmt: skip
         """Run a graph (or whatever has a ``.graph``) as a child run and return its output (JSON).
 
         At a later entry of the visit a child that ended is found under its key, one that didn't goes on where it was.
         While it
-        waits for an answer, this entry ends and the run waits with it. Raises what made the child fail.
+        waits for an answer, this entry ends and the run waits with it. ``watch``: gives a sink for what happens in the
+        tree while the child goes on. Raises what made the child fail.
         """
         self._use(key)
         graph = getattr(graph, "graph", graph)
@@ -282,9 +300,23 @@ class Context:
             return copy_json(found.value)
         work = run_child(
             self._live, graph, input, (self._live, self.node, self.visit, key, digest), limits, meta,
-            self._live.context if context is None else context,
+            self._live.context if context is None else context, watch,
         )  # fmt: skip
         return await self._guard(work)
+
+    async def has_child(self, key: str) -> bool:
+        """Whether an earlier entry of this visit began the child run of this key."""
+        live = self._live
+        id = f"{live.id}/{self.node}.{self.visit}/{key}"
+        if key in self.visit_record.effects or id in live.tree.lives:
+            return True
+        if not self.visit_record.ran:
+            return False
+        try:
+            await live.tree.store.get(id)
+        except RunNotFound:
+            return False
+        return True
 
     async def request(self, key: str, data: Any = None, *, schema: Any = None, kind: str = "decision") -> Question:
         """Open a request (or find it open or answered from an earlier entry); never waits. ``key`` is unique in the
@@ -318,6 +350,12 @@ class Context:
             else:  # a sync body, in a thread of its own
                 tree.loop.call_soon_threadsafe(out, event)
         self._emitted += 1
+
+    def note(self, key: str | None = None, **data: Any) -> None:
+        """Tell observers (traces) something about this visit, or about its effect ``key``; never stored."""
+        tree = self._live.tree
+        if tree.watches:
+            tree.tell(Noted(self._live.id, self.node, self.visit, key, data))
 
     def spend(self, **counts: float) -> None:
         """Add to what the run has used (``input_tokens=…``, ``cost=…``); written down with this entry's next fact."""

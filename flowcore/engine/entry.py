@@ -10,6 +10,7 @@ from flowcore.engine.children import Suspend
 from flowcore.engine.context import Context
 from flowcore.engine.failure import record_of
 from flowcore.engine.log import log
+from flowcore.engine.observe import HERE, Where
 from flowcore.engine.retry import delay_after
 from flowcore.errors import GraphError, NodeTimeout, RunError, UpdateError
 from flowcore.graph.node import RETRY, TIMEOUT, Node
@@ -37,6 +38,7 @@ async def enter(live: Live) -> None:
     state = live.graph.schema.view(live.snapshot.values)
     started = tree.clock.time()
     live.task, live.interrupted = task, False
+    HERE.set(Where(live.id, visit.node, visit.number))
     outcome: Any = None
     raised: BaseException | None = None
     waiting: list[Suspend] = []

@@ -21,6 +21,7 @@ from flowcore.engine.fork import Change, Moment, fork, moment
 from flowcore.engine.forms import check_answer
 from flowcore.engine.lease import abandon, poke_local, release_left, release_quietly
 from flowcore.engine.log import log
+from flowcore.engine.observe import OBSERVERS
 from flowcore.engine.tree import Live, Tree
 from flowcore.errors import AlreadyResumed, NotOpen, NotPaused, RunConflict, RunError, StoreError, UserError
 from flowcore.graph.draw import Drawing
@@ -272,6 +273,7 @@ class Run:
 
     async def _drive(self) -> Standing:
         await self._hold()
+        self._tree.observe(self._live)
         try:
             return await drive(self._live)
         except BaseException as error:
@@ -502,6 +504,10 @@ async def start(
     id = uuid.uuid4().hex if run_id is None else run_id
     tree = Tree(id, store, clock, drive)
     live = Live(tree, id, definition, context, label=label, stream=stream)
+    if OBSERVERS:
+        meta = dict(meta or {})
+        for observer in OBSERVERS:
+            meta.update(observer.admitted(meta))
     first = started(live, input, limits or {}, meta)
     member = live.member([first])
     tree.hold(await store.admit(member, tree.holder.owner))

@@ -16,6 +16,7 @@ from flowcore.engine.clock import Clock
 from flowcore.engine.events import Committed, Event
 from flowcore.engine.lease import Holder, holder_of
 from flowcore.engine.log import log
+from flowcore.engine.observe import OBSERVERS, Noted, Watch
 from flowcore.errors import GraphChanged, RunConflict, RunNotFound, StoreError, UpdateError
 from flowcore.graph.graph import Graph
 from flowcore.graph.outcomes import END
@@ -41,6 +42,7 @@ class Tree:
         self.lives: dict[str, Live] = {}
         self.mail: list[Letter] = []
         self.broken: RunConflict | StoreError | None = None
+        self.watches: list[Watch] | None = None
         self._sinks: list[Sink] = []
         self._taken: set[str] = set()
         self._ready: list[Append] = []
@@ -91,6 +93,19 @@ class Tree:
         if sink in self._sinks:
             self._sinks.remove(sink)
             self._set_out()
+
+    def observe(self, live: Live) -> None:
+        """Ask the observers of this process, once, for whom the root run begins to move here."""
+        if self.watches is None:
+            self.watches = [watch for one in OBSERVERS if (watch := one.watch(live)) is not None]
+
+    def tell(self, what: Committed | Noted) -> None:
+        """Hand something to the observers. An observer's error is no trouble of the run's."""
+        for watch in self.watches or ():
+            try:
+                watch(what)
+            except Exception as error:
+                log("observer failed", level="error", run=self.root, error=repr(error))
 
     def _set_out(self) -> None:
         sinks = self._sinks
@@ -192,6 +207,9 @@ class Tree:
             if out is not None:
                 for fact in member.facts:
                     out(Committed(member.run, fact))
+            if self.watches:
+                for fact in member.facts:
+                    self.tell(Committed(member.run, fact))
 
     def _break(self, error: Exception) -> None:
         """Nothing more can be committed from here: what is in memory is no longer the truth."""

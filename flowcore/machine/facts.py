@@ -80,7 +80,8 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """An effect that may not be repeated is about to start. ``on_crash``: ``ask`` or ``fail``."""
+    """An effect that may not be repeated is about to start. ``on_crash``: ``ask``, ``fail``, or ``check``: the world is
+    asked whether it happened."""
 
     seq: int
     started: float

@@ -237,9 +237,10 @@ def _moves(s: Snapshot, at: float) -> None:
 
 
 def _in_order(visit: Visit, error: dict[str, Any] | None) -> None:
-    """An entry ended and had let its effects end: none of those that it began is in doubt any more."""
+    """An entry ended and had let its effects end: none of those that it began is in doubt any more, but those whose
+    error doesn't say that nothing happened."""
     if error is None or error.get("kind") not in _LEAVES_DOUBT:
-        visit.intents.clear()
+        visit.intents = {key: one for key, one in visit.intents.items() if one.on_crash == "check"}
 
 
 def _visit_of(s: Snapshot, fact: Fact) -> Visit:
