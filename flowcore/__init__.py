@@ -34,8 +34,8 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "flowcore.errors": (
         "AgentsException", "AlreadyResumed", "BudgetExceeded", "ChildrenFailed", "EffectInDoubt",
         "FlowcoreError", "GraphChanged", "GraphError",
-        "InputGuardrailTripwireTriggered", "LimitExceeded", "MaxTurnsExceeded", "ModelBehaviorError", "ModelError",
-        "ModelRefusalError", "ModelTimeoutError", "NodeTimeout", "NotOpen", "NotPaused",
+        "InputGuardrailTripwireTriggered", "LimitExceeded", "MCPToolCancellationError", "MaxTurnsExceeded",
+        "ModelBehaviorError", "ModelError", "ModelRefusalError", "ModelTimeoutError", "NodeTimeout", "NotOpen", "NotPaused",
         "OutputGuardrailTripwireTriggered",
         "ReplayMismatch", "RunCancelled", "RunConflict", "RunError", "RunExists", "RunFailed", "RunNotFound",
         "StoreError",

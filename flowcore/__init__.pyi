@@ -141,6 +141,9 @@ from flowcore.errors import (
     MaxTurnsExceeded as MaxTurnsExceeded,
 )
 from flowcore.errors import (
+    MCPToolCancellationError as MCPToolCancellationError,
+)
+from flowcore.errors import (
     ModelBehaviorError as ModelBehaviorError,
 )
 from flowcore.errors import (
@@ -430,6 +433,7 @@ __all__ = [
     "Key",
     "LimitExceeded",
     "LocalModel",
+    "MCPToolCancellationError",
     "MaxTurnsExceeded",
     "MemoryStore",
     "MessageOutputItem",

@@ -31,6 +31,7 @@
         ├── ModelError                  the world's: a provider answered with an error, or not at all
         │   └── ModelTimeoutError
         ├── ToolTimeoutError
+        ├── MCPToolCancellationError    a call to an MCP server was cancelled from within
         ├── InputGuardrailTripwireTriggered
         ├── OutputGuardrailTripwireTriggered
         ├── ToolInputGuardrailTripwireTriggered
@@ -214,6 +215,10 @@ class ToolTimeoutError(AgentsException):
         super().__init__(f"Tool '{tool_name}' timed out after {timeout_seconds:g} seconds.")
         self.tool_name = tool_name
         self.timeout_seconds = timeout_seconds
+
+
+class MCPToolCancellationError(AgentsException):
+    """A tool call of an MCP server was cancelled, but not by the run."""
 
 
 class _Tripwire(AgentsException):
