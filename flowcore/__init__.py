@@ -18,6 +18,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "input_guardrail", "output_guardrail",
     ),
     "flowcore.agents.handoffs": ("Handoff", "HandoffInputData", "handoff"),
+    "flowcore.agents.lifecycle": ("AgentHooks", "RunHooks"),
     "flowcore.agents.options": (
         "Options", "RunConfig", "RunErrorData", "RunErrorHandlerInput", "RunErrorHandlerResult",
     ),

@@ -34,6 +34,8 @@ from flowcore.agents.guardrails import (
 from flowcore.agents.handoffs import Handoff as Handoff
 from flowcore.agents.handoffs import HandoffInputData as HandoffInputData
 from flowcore.agents.handoffs import handoff as handoff
+from flowcore.agents.lifecycle import AgentHooks as AgentHooks
+from flowcore.agents.lifecycle import RunHooks as RunHooks
 from flowcore.agents.options import (
     Options as Options,
 )
@@ -397,6 +399,7 @@ __all__ = [
     "START",
     "Agent",
     "AgentHookContext",
+    "AgentHooks",
     "AgentOutputSchema",
     "AgentOutputSchemaBase",
     "AgentUpdatedStreamEvent",
@@ -483,6 +486,7 @@ __all__ = [
     "RunEvent",
     "RunExists",
     "RunFailed",
+    "RunHooks",
     "RunItem",
     "RunItemStreamEvent",
     "RunNotFound",
