@@ -18,10 +18,12 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "input_guardrail", "output_guardrail",
     ),
     "flowcore.agents.handoffs": ("Handoff", "HandoffInputData", "handoff"),
+    "flowcore.agents.items": ("TResponseInputItem",),
     "flowcore.agents.lifecycle": ("AgentHooks", "RunHooks"),
     "flowcore.agents.options": (
         "Options", "RunConfig", "RunErrorData", "RunErrorHandlerInput", "RunErrorHandlerResult",
     ),
+    "flowcore.agents.origins": ("ToolOrigin", "ToolOriginType"),
     "flowcore.agents.output": ("AgentOutputSchema", "AgentOutputSchemaBase"),
     "flowcore.agents.tools": (
         "FunctionTool", "FunctionToolResult", "ToolOutputFileContent", "ToolOutputImage", "ToolOutputText",
@@ -46,8 +48,10 @@ _HOMES: dict[str, tuple[str, ...]] = {
     ),
     "flowcore.faces.agent": ("Agent",),
     "flowcore.faces.items": (
-        "HandoffCallItem", "HandoffOutputItem", "ItemHelpers", "MessageOutputItem", "ReasoningItem", "RunItem",
-        "ToolApprovalItem", "ToolCallItem", "ToolCallOutputItem",
+        "CompactionItem", "HandoffCallItem", "HandoffOutputItem", "InputItem", "ItemHelpers", "MCPApprovalRequestItem",
+        "MCPApprovalResponseItem", "MCPListToolsItem", "MessageOutputItem", "ReasoningItem", "RunItem",
+        "ToolApprovalItem", "ToolCallItem", "ToolCallOutputItem", "ToolSearchCallItem", "ToolSearchOutputItem",
+        "UnknownItem",
     ),
     "flowcore.faces.output": (
         "RunCancelledEvent", "RunCompletedEvent", "RunContentEvent", "RunErrorEvent", "RunEvent", "RunOutput",

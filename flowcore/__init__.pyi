@@ -34,6 +34,7 @@ from flowcore.agents.guardrails import (
 from flowcore.agents.handoffs import Handoff as Handoff
 from flowcore.agents.handoffs import HandoffInputData as HandoffInputData
 from flowcore.agents.handoffs import handoff as handoff
+from flowcore.agents.items import TResponseInputItem as TResponseInputItem
 from flowcore.agents.lifecycle import AgentHooks as AgentHooks
 from flowcore.agents.lifecycle import RunHooks as RunHooks
 from flowcore.agents.options import (
@@ -51,6 +52,8 @@ from flowcore.agents.options import (
 from flowcore.agents.options import (
     RunErrorHandlerResult as RunErrorHandlerResult,
 )
+from flowcore.agents.origins import ToolOrigin as ToolOrigin
+from flowcore.agents.origins import ToolOriginType as ToolOriginType
 from flowcore.agents.output import (
     AgentOutputSchema as AgentOutputSchema,
 )
@@ -212,15 +215,20 @@ from flowcore.errors import (
     UserError as UserError,
 )
 from flowcore.faces.agent import Agent as Agent
+from flowcore.faces.items import CompactionItem as CompactionItem
 from flowcore.faces.items import (
     HandoffCallItem as HandoffCallItem,
 )
 from flowcore.faces.items import (
     HandoffOutputItem as HandoffOutputItem,
 )
+from flowcore.faces.items import InputItem as InputItem
 from flowcore.faces.items import (
     ItemHelpers as ItemHelpers,
 )
+from flowcore.faces.items import MCPApprovalRequestItem as MCPApprovalRequestItem
+from flowcore.faces.items import MCPApprovalResponseItem as MCPApprovalResponseItem
+from flowcore.faces.items import MCPListToolsItem as MCPListToolsItem
 from flowcore.faces.items import (
     MessageOutputItem as MessageOutputItem,
 )
@@ -239,6 +247,9 @@ from flowcore.faces.items import (
 from flowcore.faces.items import (
     ToolCallOutputItem as ToolCallOutputItem,
 )
+from flowcore.faces.items import ToolSearchCallItem as ToolSearchCallItem
+from flowcore.faces.items import ToolSearchOutputItem as ToolSearchOutputItem
+from flowcore.faces.items import UnknownItem as UnknownItem
 from flowcore.faces.output import (
     RunCancelledEvent as RunCancelledEvent,
 )
@@ -411,6 +422,7 @@ __all__ = [
     "BudgetExceeded",
     "ChildrenFailed",
     "Committed",
+    "CompactionItem",
     "Context",
     "Drawing",
     "Edge",
@@ -431,11 +443,15 @@ __all__ = [
     "InputGuardrail",
     "InputGuardrailResult",
     "InputGuardrailTripwireTriggered",
+    "InputItem",
     "ItemHelpers",
     "Json",
     "Key",
     "LimitExceeded",
     "LocalModel",
+    "MCPApprovalRequestItem",
+    "MCPApprovalResponseItem",
+    "MCPListToolsItem",
     "MCPToolCancellationError",
     "MaxTurnsExceeded",
     "MemoryStore",
@@ -505,6 +521,7 @@ __all__ = [
     "Store",
     "StoreError",
     "StreamEvent",
+    "TResponseInputItem",
     "ToolApprovalItem",
     "ToolCallCompletedEvent",
     "ToolCallItem",
@@ -513,13 +530,18 @@ __all__ = [
     "ToolContext",
     "ToolExecution",
     "ToolInputGuardrailTripwireTriggered",
+    "ToolOrigin",
+    "ToolOriginType",
     "ToolOutputFileContent",
     "ToolOutputGuardrailTripwireTriggered",
     "ToolOutputImage",
     "ToolOutputText",
+    "ToolSearchCallItem",
+    "ToolSearchOutputItem",
     "ToolTimeoutError",
     "ToolsToFinalOutputResult",
     "UndeclaredTransition",
+    "UnknownItem",
     "UpdateError",
     "Usage",
     "UserError",
