@@ -23,6 +23,9 @@ HOSTED_TOOLS = frozenset(
 )
 """Tools that run at OpenAI; as a ``tool_choice`` they stand for themselves."""
 
+_FUNCTION_EXTRAS = ("defer_loading", "allowed_callers")
+"""What a function tool may say beside its schema; the Responses API alone knows it."""
+
 OUTPUT_NAME = "final_output"
 """The name that an output schema has on the wire.
 
@@ -58,14 +61,19 @@ def _tool_to_wire(tool: Any) -> dict[str, Any]:
     if isinstance(tool, Mapping):
         return dict(tool)
     if hasattr(tool, "params_json_schema"):
-        return function_tool(tool.name, tool.description, tool.params_json_schema, tool.strict_json_schema)
+        wire = function_tool(tool.name, tool.description, tool.params_json_schema, tool.strict_json_schema)
+        return wire | {name: value for name in _FUNCTION_EXTRAS if (value := getattr(tool, name, None))}
     if hasattr(tool, "to_wire"):
-        wire: dict[str, Any] = tool.to_wire()
-        return wire
+        return dict(tool.to_wire())
     raise UserError(
         f"{tool!r} can't be given to a model as a tool: a function tool has name, description, "
         "params_json_schema and strict_json_schema, a hosted tool has to_wire()"
     )
+
+
+def includes_of(tools: Sequence[Any]) -> list[str]:
+    """What hosted tools want to be told beside the reply, for ``include``."""
+    return [one for tool in tools for one in getattr(tool, "includes", ())]
 
 
 def tool_choice_to_wire(settings: ModelSettings, tools: Sequence[Mapping[str, Any]]) -> Any:

@@ -10,7 +10,7 @@ import pytest
 import flowcore.models
 from flowcore.errors import UserError
 from flowcore.models import (
-    DefaultModelProvider,
+    MultiProvider,
     LocalModel,
     Model,
     ModelProvider,
@@ -26,7 +26,7 @@ from flowcore.models import (
 def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_API", "OPENAI_DEFAULT_MODEL"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(provider, "_default_provider", DefaultModelProvider())
+    monkeypatch.setattr(provider, "_default_provider", MultiProvider())
 
 
 def test_importing_the_models_imports_no_provider() -> None:
@@ -47,9 +47,9 @@ def test_every_public_name_is_found_and_listed_in_order() -> None:
 
 
 def test_a_name_is_always_the_same_instance() -> None:
-    model = get_model("gpt-5-mini")
+    model = get_model("gpt-5.6-luna")
     assert isinstance(model, OpenAIResponsesModel)
-    assert get_model("openai/gpt-5-mini") is model
+    assert get_model("openai/gpt-5.6-luna") is model
     assert get_model(model) is model
 
 
@@ -69,7 +69,7 @@ def test_without_a_name_a_key_means_openai(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("OPENAI_API_KEY", "k")
     model = get_model()
     assert isinstance(model, OpenAIResponsesModel)
-    assert model.model == "gpt-5-mini"
+    assert model.model == "gpt-5.6-luna"
 
 
 def test_without_anything_the_embedded_model_is_used() -> None:
@@ -111,7 +111,7 @@ def test_weights_are_found_by_path_and_a_broken_file_is_named(tmp_path: object) 
 
 
 async def test_closing_a_provider_forgets_its_models() -> None:
-    names = DefaultModelProvider()
+    names = MultiProvider()
     first = names.get_model("x")
     await names.aclose()
     assert names.get_model("x") is not first
