@@ -47,6 +47,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "UndeclaredTransition", "UpdateError", "UserError",
     ),
     "flowcore.faces.agent": ("Agent",),
+    "flowcore.faces.demo": ("run_demo_loop",),
     "flowcore.faces.items": (
         "CompactionItem", "HandoffCallItem", "HandoffOutputItem", "InputItem", "ItemHelpers", "MCPApprovalRequestItem",
         "MCPApprovalResponseItem", "MCPListToolsItem", "MessageOutputItem", "ReasoningItem", "RunItem",

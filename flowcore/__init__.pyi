@@ -215,6 +215,7 @@ from flowcore.errors import (
     UserError as UserError,
 )
 from flowcore.faces.agent import Agent as Agent
+from flowcore.faces.demo import run_demo_loop as run_demo_loop
 from flowcore.faces.items import CompactionItem as CompactionItem
 from flowcore.faces.items import (
     HandoffCallItem as HandoffCallItem,
@@ -565,6 +566,7 @@ __all__ = [
     "parallel",
     "replace",
     "resume",
+    "run_demo_loop",
     "send",
     "start",
     "subgraph",
