@@ -10,10 +10,10 @@ import pytest
 import flowcore.models
 from flowcore.errors import UserError
 from flowcore.models import (
-    MultiProvider,
     LocalModel,
     Model,
     ModelProvider,
+    MultiProvider,
     OpenAIChatCompletionsModel,
     OpenAIResponsesModel,
     get_model,
