@@ -54,6 +54,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "ToolApprovalItem", "ToolCallItem", "ToolCallOutputItem", "ToolSearchCallItem", "ToolSearchOutputItem",
         "UnknownItem",
     ),
+    "flowcore.faces.logging": ("enable_verbose_stdout_logging",),
     "flowcore.faces.output": (
         "RunCancelledEvent", "RunCompletedEvent", "RunContentEvent", "RunErrorEvent", "RunEvent", "RunOutput",
         "RunOutputEvent", "RunPausedEvent", "RunRetryEvent", "RunStartedEvent", "RunStatus",

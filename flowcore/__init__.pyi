@@ -251,6 +251,7 @@ from flowcore.faces.items import (
 from flowcore.faces.items import ToolSearchCallItem as ToolSearchCallItem
 from flowcore.faces.items import ToolSearchOutputItem as ToolSearchOutputItem
 from flowcore.faces.items import UnknownItem as UnknownItem
+from flowcore.faces.logging import enable_verbose_stdout_logging as enable_verbose_stdout_logging
 from flowcore.faces.output import (
     RunCancelledEvent as RunCancelledEvent,
 )
@@ -552,6 +553,7 @@ __all__ = [
     "append",
     "continues",
     "default_tool_error_function",
+    "enable_verbose_stdout_logging",
     "function_tool",
     "get_model",
     "handoff",
