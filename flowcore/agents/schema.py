@@ -164,7 +164,7 @@ def function_schema(
         schema = _strict(schema, f"function '{label}'")
     return FuncSchema(
         name=name,
-        description=summary if description_override is None else description_override,
+        description=description_override or summary,
         params_json_schema=schema,
         takes_context=takes_context,
         strict_json_schema=strict_json_schema,
