@@ -70,6 +70,16 @@ class _InSQLite(SessionABC):
         """Remove all items."""
         await self._database.write(lambda connection: self._tables.clear(connection, self.session_id))
 
+    async def replace_items(self, items: list[Item]) -> None:
+        """Put these items in the place of all, in one transaction."""
+        texts = encode(items, self._where)
+
+        def job(connection: sqlite3.Connection) -> None:
+            self._tables.clear(connection, self.session_id)
+            self._tables.add(connection, self.session_id, texts)
+
+        await self._database.write(job)
+
 
 class SQLiteSession(_InSQLite):
     """A session in a SQLite file, which several sessions, threads and processes may share.
