@@ -18,6 +18,11 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "input_guardrail", "output_guardrail",
     ),
     "flowcore.agents.handoffs": ("Handoff", "HandoffInputData", "handoff"),
+    "flowcore.agents.hosted": (
+        "CodeInterpreterTool", "FileSearchTool", "HostedMCPTool", "ImageGenerationTool",
+        "ImageGenerationToolConfig", "MCPToolApprovalFunction", "MCPToolApprovalFunctionResult",
+        "MCPToolApprovalRequest", "ToolSearchTool", "WebSearchTool", "WebSearchToolImageSettings",
+    ),
     "flowcore.agents.items": ("TResponseInputItem",),
     "flowcore.agents.lifecycle": ("AgentHooks", "RunHooks"),
     "flowcore.agents.options": (
@@ -76,8 +81,13 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "flowcore.graph.state": ("State", "add", "append", "merge", "replace"),
     "flowcore.graph.values": ("Json",),
     "flowcore.models": (
-        "LocalModel", "Model", "ModelProvider", "ModelResponse", "ModelSettings", "OpenAIChatCompletionsModel",
-        "OpenAIResponsesModel", "Usage", "get_model",
+        "InputTokensDetails", "LitellmModel", "LitellmProvider", "LocalModel", "MCPToolChoice", "Model",
+        "ModelProvider", "ModelResponse", "ModelRetryAdvice", "ModelRetryAdviceRequest",
+        "ModelRetryBackoffSettings", "ModelRetryNormalizedError", "ModelRetrySettings", "ModelSettings",
+        "ModelTracing", "MultiProvider", "MultiProviderMap", "OpenAIChatCompletionsModel", "OpenAIProvider",
+        "OpenAIResponsesModel", "OutputTokensDetails", "RequestUsage", "RetryDecision", "RetryPolicy",
+        "RetryPolicyContext", "Usage", "get_model", "retry_policies", "set_default_openai_api",
+        "set_default_openai_client", "set_default_openai_key",
     ),
     "flowcore.stores": ("MemoryStore", "SqliteStore", "Store", "open_store"),
 }  # fmt: skip

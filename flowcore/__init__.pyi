@@ -34,6 +34,17 @@ from flowcore.agents.guardrails import (
 from flowcore.agents.handoffs import Handoff as Handoff
 from flowcore.agents.handoffs import HandoffInputData as HandoffInputData
 from flowcore.agents.handoffs import handoff as handoff
+from flowcore.agents.hosted import CodeInterpreterTool as CodeInterpreterTool
+from flowcore.agents.hosted import FileSearchTool as FileSearchTool
+from flowcore.agents.hosted import HostedMCPTool as HostedMCPTool
+from flowcore.agents.hosted import ImageGenerationTool as ImageGenerationTool
+from flowcore.agents.hosted import ImageGenerationToolConfig as ImageGenerationToolConfig
+from flowcore.agents.hosted import MCPToolApprovalFunction as MCPToolApprovalFunction
+from flowcore.agents.hosted import MCPToolApprovalFunctionResult as MCPToolApprovalFunctionResult
+from flowcore.agents.hosted import MCPToolApprovalRequest as MCPToolApprovalRequest
+from flowcore.agents.hosted import ToolSearchTool as ToolSearchTool
+from flowcore.agents.hosted import WebSearchTool as WebSearchTool
+from flowcore.agents.hosted import WebSearchToolImageSettings as WebSearchToolImageSettings
 from flowcore.agents.items import TResponseInputItem as TResponseInputItem
 from flowcore.agents.lifecycle import AgentHooks as AgentHooks
 from flowcore.agents.lifecycle import RunHooks as RunHooks
@@ -364,9 +375,13 @@ from flowcore.graph.state import append as append
 from flowcore.graph.state import merge as merge
 from flowcore.graph.state import replace as replace
 from flowcore.graph.values import Json as Json
+from flowcore.models import InputTokensDetails as InputTokensDetails
+from flowcore.models import LitellmModel as LitellmModel
+from flowcore.models import LitellmProvider as LitellmProvider
 from flowcore.models import (
     LocalModel as LocalModel,
 )
+from flowcore.models import MCPToolChoice as MCPToolChoice
 from flowcore.models import (
     Model as Model,
 )
@@ -376,21 +391,39 @@ from flowcore.models import (
 from flowcore.models import (
     ModelResponse as ModelResponse,
 )
+from flowcore.models import ModelRetryAdvice as ModelRetryAdvice
+from flowcore.models import ModelRetryAdviceRequest as ModelRetryAdviceRequest
+from flowcore.models import ModelRetryBackoffSettings as ModelRetryBackoffSettings
+from flowcore.models import ModelRetryNormalizedError as ModelRetryNormalizedError
+from flowcore.models import ModelRetrySettings as ModelRetrySettings
 from flowcore.models import (
     ModelSettings as ModelSettings,
 )
+from flowcore.models import ModelTracing as ModelTracing
+from flowcore.models import MultiProvider as MultiProvider
+from flowcore.models import MultiProviderMap as MultiProviderMap
 from flowcore.models import (
     OpenAIChatCompletionsModel as OpenAIChatCompletionsModel,
 )
+from flowcore.models import OpenAIProvider as OpenAIProvider
 from flowcore.models import (
     OpenAIResponsesModel as OpenAIResponsesModel,
 )
+from flowcore.models import OutputTokensDetails as OutputTokensDetails
+from flowcore.models import RequestUsage as RequestUsage
+from flowcore.models import RetryDecision as RetryDecision
+from flowcore.models import RetryPolicy as RetryPolicy
+from flowcore.models import RetryPolicyContext as RetryPolicyContext
 from flowcore.models import (
     Usage as Usage,
 )
 from flowcore.models import (
     get_model as get_model,
 )
+from flowcore.models import retry_policies as retry_policies
+from flowcore.models import set_default_openai_api as set_default_openai_api
+from flowcore.models import set_default_openai_client as set_default_openai_client
+from flowcore.models import set_default_openai_key as set_default_openai_key
 from flowcore.stores import (
     MemoryStore as MemoryStore,
 )
@@ -423,6 +456,7 @@ __all__ = [
     "Bound",
     "BudgetExceeded",
     "ChildrenFailed",
+    "CodeInterpreterTool",
     "Committed",
     "CompactionItem",
     "Context",
@@ -430,6 +464,7 @@ __all__ = [
     "Edge",
     "EffectInDoubt",
     "Emitted",
+    "FileSearchTool",
     "FlowcoreError",
     "FunctionTool",
     "FunctionToolResult",
@@ -442,19 +477,29 @@ __all__ = [
     "HandoffCallItem",
     "HandoffInputData",
     "HandoffOutputItem",
+    "HostedMCPTool",
+    "ImageGenerationTool",
+    "ImageGenerationToolConfig",
     "InputGuardrail",
     "InputGuardrailResult",
     "InputGuardrailTripwireTriggered",
     "InputItem",
+    "InputTokensDetails",
     "ItemHelpers",
     "Json",
     "Key",
     "LimitExceeded",
+    "LitellmModel",
+    "LitellmProvider",
     "LocalModel",
     "MCPApprovalRequestItem",
     "MCPApprovalResponseItem",
     "MCPListToolsItem",
+    "MCPToolApprovalFunction",
+    "MCPToolApprovalFunctionResult",
+    "MCPToolApprovalRequest",
     "MCPToolCancellationError",
+    "MCPToolChoice",
     "MaxTurnsExceeded",
     "MemoryStore",
     "MessageOutputItem",
@@ -464,29 +509,43 @@ __all__ = [
     "ModelProvider",
     "ModelRefusalError",
     "ModelResponse",
+    "ModelRetryAdvice",
+    "ModelRetryAdviceRequest",
+    "ModelRetryBackoffSettings",
+    "ModelRetryNormalizedError",
+    "ModelRetrySettings",
     "ModelRetryStreamEvent",
     "ModelSettings",
     "ModelTimeoutError",
+    "ModelTracing",
     "Moment",
+    "MultiProvider",
+    "MultiProviderMap",
     "Node",
     "NodeTimeout",
     "NotOpen",
     "NotPaused",
     "Of",
     "OpenAIChatCompletionsModel",
+    "OpenAIProvider",
     "OpenAIResponsesModel",
     "Options",
     "OutputGuardrail",
     "OutputGuardrailResult",
     "OutputGuardrailTripwireTriggered",
+    "OutputTokensDetails",
     "Pause",
     "Proof",
     "RawResponsesStreamEvent",
     "ReasoningItem",
     "Replace",
     "ReplayMismatch",
+    "RequestUsage",
     "Result",
     "Retry",
+    "RetryDecision",
+    "RetryPolicy",
+    "RetryPolicyContext",
     "Run",
     "RunCancelled",
     "RunCancelledEvent",
@@ -540,6 +599,7 @@ __all__ = [
     "ToolOutputText",
     "ToolSearchCallItem",
     "ToolSearchOutputItem",
+    "ToolSearchTool",
     "ToolTimeoutError",
     "ToolsToFinalOutputResult",
     "UndeclaredTransition",
@@ -547,6 +607,8 @@ __all__ = [
     "UpdateError",
     "Usage",
     "UserError",
+    "WebSearchTool",
+    "WebSearchToolImageSettings",
     "__version__",
     "add",
     "answer",
@@ -568,8 +630,12 @@ __all__ = [
     "parallel",
     "replace",
     "resume",
+    "retry_policies",
     "run_demo_loop",
     "send",
+    "set_default_openai_api",
+    "set_default_openai_client",
+    "set_default_openai_key",
     "start",
     "subgraph",
     "when",

@@ -23,8 +23,12 @@ HOSTED_TOOLS = frozenset(
 )
 """Tools that run at OpenAI; as a ``tool_choice`` they stand for themselves."""
 
-_FUNCTION_EXTRAS = ("defer_loading", "allowed_callers")
-"""What a function tool may say beside its schema; the Responses API alone knows it."""
+_FUNCTION_EXTRAS = {
+    "defer_loading": "defer_loading",
+    "allowed_callers": "allowed_callers",
+    "output_json_schema": "output_schema",
+}
+"""What a function tool may say beside its schema, and how the Responses API, which alone knows it, calls it."""
 
 OUTPUT_NAME = "final_output"
 """The name that an output schema has on the wire.
@@ -34,8 +38,23 @@ A type's own name may have characters that aren't allowed there.
 
 
 def tools_to_wire(tools: Sequence[Any], handoffs: Sequence[HandoffSpec]) -> list[dict[str, Any]]:
-    """Tools, then handoffs as function tools. Raises ``UserError`` for something that is no tool."""
-    return [_tool_to_wire(tool) for tool in tools] + [
+    """Tools, then handoffs as function tools; tools of one namespace stand together, where its first stood.
+
+    Raises ``UserError`` for something that is no tool.
+    """
+    wire: list[dict[str, Any]] = []
+    namespaces: dict[str, dict[str, Any]] = {}
+    for tool in tools:
+        name = getattr(tool, "tool_namespace", None)
+        if name is None:
+            wire.append(_tool_to_wire(tool))
+            continue
+        if name not in namespaces:
+            told = getattr(tool, "tool_namespace_description", None) or ""
+            namespaces[name] = {"type": "namespace", "name": name, "description": told, "tools": []}
+            wire.append(namespaces[name])
+        namespaces[name]["tools"].append(_tool_to_wire(tool))
+    return wire + [
         function_tool(
             handoff.tool_name,
             handoff.tool_description,
@@ -62,7 +81,8 @@ def _tool_to_wire(tool: Any) -> dict[str, Any]:
         return dict(tool)
     if hasattr(tool, "params_json_schema"):
         wire = function_tool(tool.name, tool.description, tool.params_json_schema, tool.strict_json_schema)
-        return wire | {name: value for name in _FUNCTION_EXTRAS if (value := getattr(tool, name, None))}
+        extras = {told: getattr(tool, name, None) for name, told in _FUNCTION_EXTRAS.items()}
+        return wire | {name: value for name, value in extras.items() if value}
     if hasattr(tool, "to_wire"):
         return dict(tool.to_wire())
     raise UserError(
