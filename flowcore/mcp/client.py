@@ -17,13 +17,13 @@ from flowcore.agents.context import RunContextWrapper
 from flowcore.agents.tools import ToolErrorFunction
 from flowcore.errors import UserError
 from flowcore.mcp.filters import check_filter, filtered
-from flowcore.mcp.link import Link, Streams, leaves, require_mcp
+from flowcore.mcp.link import Asked, Link, Streams, leaves, require_mcp
 from flowcore.mcp.naming import shown_name
 from flowcore.mcp.options import MCPToolCustomDataExtractor, MCPToolMetaResolver, RequireApproval, ToolFilter
 from flowcore.mcp.server import UNSET, MCPServer, _Unset
 
 if TYPE_CHECKING:
-    from mcp import Client
+    from mcp import Client, MCPError
     from mcp.types import (
         CallToolResult,
         GetPromptResult,
@@ -229,25 +229,26 @@ class ConnectedServer(MCPServer):
 
     async def _sent(self, what: str, question: Callable[[Client], Awaitable[T]]) -> T:
         from mcp import MCPError
-        from mcp.types import CONNECTION_CLOSED
 
-        link = await self._live(what)
+        link, asked = await self._live(what), Asked()
         try:
-            return await link.ask(question)
+            return await link.ask(question, asked)
         except MCPError as error:
-            if link.expired:
-                await link.close()
-                raise _Lost(UserError(f"{self._failed(what)}The server ended the session."), unsent=True) from error
-            if error.code != CONNECTION_CLOSED or not (link.over or error.message == "Connection closed"):
+            if asked.rejected:
+                words = "The server ended the session."
+            elif _is_cut(error):  # this answer won't come; the session may be well
+                words = LOST
+            elif _is_closed(error):
+                words = None
+            else:
                 raise
-        await link.close()  # what it ended with is known only when it has ended
-        raise _Lost(self._lost(what, link), unsent=_is_unreachable(link) and link.asking_at_end == 1)
+        if words != LOST:
+            await link.close()  # what it ended with is known only when it has ended
+        unsent = asked.rejected or (words is None and _is_unreachable(link) and link.asking_at_end == 1)
+        raise _Lost(UserError(self._failed(what) + (words or _http_words(link) or LOST)), unsent)
 
     def _failed(self, what: str) -> str:
         return f"Failed to {what} on MCP server '{shown_name(self.name)}': "
-
-    def _lost(self, what: str, link: Link) -> UserError:
-        return UserError(f"{self._failed(what)}{_http_words(link) or LOST}")
 
     def _unreachable(self, link: Link) -> UserError:
         words = _http_words(link, connecting=True)
@@ -367,6 +368,19 @@ def _check_numbers(timeout: float | None, attempts: int, base: float, longest: f
         raise UserError("retry_backoff_seconds_base and retry_backoff_seconds_max must be 0 or more")
     if pages is not None and pages < 1:
         raise UserError(f"max_list_pages must be 1 or more, or None; it's {pages!r}")
+
+
+def _is_closed(error: MCPError) -> bool:
+    from mcp.types import CONNECTION_CLOSED
+
+    return error.code == CONNECTION_CLOSED and error.message == "Connection closed"
+
+
+def _is_cut(error: MCPError) -> bool:
+    """Whether the stream of this one answer ended. Servers use the same code for errors of their own."""
+    from mcp.types import CONNECTION_CLOSED
+
+    return error.code == CONNECTION_CLOSED and error.message.startswith("SSE stream ")
 
 
 def _is_unreachable(link: Link) -> bool:

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from flowcore.errors import UserError
@@ -32,12 +33,24 @@ def require_mcp() -> None:
         raise UserError("MCP servers need the package mcp: pip install 'flowcore[mcp]'") from error
 
 
+class Asked:
+    """One request. ``rejected``: the server knows no such session, and so didn't do what was asked."""
+
+    __slots__ = ("rejected",)
+
+    def __init__(self) -> None:
+        self.rejected = False
+
+
+ASKED: ContextVar[Asked | None] = ContextVar("flowcore_mcp_asked", default=None)
+"""The request that a transport is busy with: it sends in the context of whoever asks."""
+
+
 class Link:
     """A session: ``opened`` waits until it's there, ``ask`` uses it, ``close`` ends it.
 
     ``over``: it ended or is ending, by our hand or the server's. ``error``: what it ended with. ``refused``: an HTTP
-    error that the server answered with. ``expired``: the server doesn't know the session any more.
-    ``session_id``: what the server calls it, where it does.
+    error that the server answered with. ``session_id``: what the server calls it, where it does.
     """
 
     def __init__(
@@ -50,7 +63,6 @@ class Link:
         self.over = False
         self.error: BaseException | None = None
         self.refused: Exception | None = None
-        self.expired = False
         self.session_id: str | None = None
         self.asking_at_end = 0
         self._asking = 0
@@ -106,13 +118,15 @@ class Link:
             await asyncio.wait([self._task])
             raise self.error or ConnectionError("closed while it was opened")
 
-    async def ask(self, question: Callable[[Client], Awaitable[T]]) -> T:
-        """Ask the open session."""
+    async def ask(self, question: Callable[[Client], Awaitable[T]], asked: Asked) -> T:
+        """Ask the open session; ``asked`` learns what became of the request."""
         assert self._client is not None, "ask() before opened()"
         self._asking += 1
+        token = ASKED.set(asked)
         try:
             return await question(self._client)
         finally:
+            ASKED.reset(token)
             self._asking -= 1
 
     def leave(self, error: BaseException | None = None) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NotRequired, TextIO, TypeAlias, 
 from flowcore.agents.tools import ToolErrorFunction
 from flowcore.errors import UserError
 from flowcore.mcp.client import ConnectedServer, MessageHandler
-from flowcore.mcp.link import Link, Streams
+from flowcore.mcp.link import ASKED, Link, Streams
 from flowcore.mcp.options import MCPToolCustomDataExtractor, MCPToolMetaResolver, RequireApproval, ToolFilter
 from flowcore.mcp.server import UNSET, _Unset
 
@@ -191,6 +191,7 @@ class MCPServerSse(ConnectedServer):
             # The answer would come over the stream: it never will, and the transport wouldn't say so.
             error = _http_error(response)
             if error is not None and not (response.status_code == 401 and "auth" in self.params):
+                _hear_rejection(response)
                 link.leave(error)
 
         def factory(headers: Any = None, timeout: Any = None, auth: Any = None) -> AsyncClient:
@@ -272,8 +273,8 @@ class MCPServerStreamableHttp(ConnectedServer):
             if response.request.method != "POST":
                 return
             link.refused = _http_error(response)
-            if response.status_code == 404 and "mcp-session-id" in response.request.headers:
-                link.expired = True
+            if "mcp-session-id" in response.request.headers:
+                _hear_rejection(response)
             link.session_id = response.headers.get("mcp-session-id", link.session_id)
 
         timeout = Timeout(
@@ -324,6 +325,13 @@ def _http_client(factory: HttpClientFactory | None, **options: Any) -> AsyncClie
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
+
+
+def _hear_rejection(response: Response) -> None:
+    """Tell a request that its session isn't known any more."""
+    asked = ASKED.get()
+    if asked is not None and response.status_code == 404:
+        asked.rejected = True
 
 
 def _http_error(response: Response) -> Exception | None:

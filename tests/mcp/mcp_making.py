@@ -63,7 +63,7 @@ def stdio(log: Path, **options: Any) -> MCPServerStdio:
 
 async def until(condition: Callable[[], Any]) -> None:
     """Wait for what another process does; the test's own timeout is the limit."""
-    while not condition():
+    while not condition():  # noqa: ASYNC110 - it happens in another process
         await asyncio.sleep(0.01)
 
 

@@ -65,7 +65,8 @@ def mixed() -> list[Any]:
         wire.TextContent(type="text", text="one"),
         wire.AudioContent(type="audio", data="UklGRg==", mime_type="audio/wav"),
         wire.EmbeddedResource(
-            type="resource", resource=wire.TextResourceContents(uri="file:///a.txt", text="inside", mime_type="text/plain")
+            type="resource",
+            resource=wire.TextResourceContents(uri="file:///a.txt", text="inside", mime_type="text/plain"),
         ),
     ]
 
@@ -91,7 +92,7 @@ async def hold(mark: str) -> str:
     """Goes on when the file LOG.MARK is there."""
     note(f"hold {mark}")
     try:
-        while not LOG.with_name(f"{LOG.name}.{mark}").exists():
+        while not LOG.with_name(f"{LOG.name}.{mark}").exists():  # noqa: ASYNC110 - the test is another process
             await asyncio.sleep(0.01)
     except asyncio.CancelledError:
         note(f"cancelled {mark}")
@@ -148,7 +149,9 @@ def legacy(app: Any) -> Any:
         body = json.loads(message["body"] or b"{}")
         if body.get("method") == "server/discover":
             error = {"jsonrpc": "2.0", "id": body["id"], "error": {"code": -32601, "message": "Method not found"}}
-            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+            await send(
+                {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]}
+            )
             await send({"type": "http.response.body", "body": json.dumps(error).encode()})
             return
         again = [message]

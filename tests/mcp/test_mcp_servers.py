@@ -124,7 +124,7 @@ async def test_a_call_under_way_is_told_that_the_session_was_ended(http: Http):
 
 async def test_a_command_that_is_not_there_is_named(tmp_path):
     server = MCPServerStdio({"command": "no-such-command-anywhere"})
-    with pytest.raises(UserError, match="MCP server 'stdio: no-such-command-anywhere': .*No such file"):
+    with pytest.raises(UserError, match=r"MCP server 'stdio: no-such-command-anywhere': .*No such file"):
         await server.connect()
     with pytest.raises(UserError, match="Failed to connect to MCP server 'quitter': Connection closed"):
         await MCPServerStdio({"command": sys.executable, "args": ["-c", ""]}, name="quitter").connect()
@@ -200,7 +200,7 @@ async def test_a_server_that_was_started_again_is_found_again(kind, tmp_path):
             calling = asyncio.create_task(server.call_tool("hold", {"mark": "killed"}))
             await until(lambda: "hold killed" in served.noted())
             served.kill()
-            with pytest.raises(UserError, match="on MCP server 'served': (Connection lost|Request failed)"):
+            with pytest.raises(UserError, match=r"on MCP server 'served': (Connection lost|Request failed)"):
                 await calling
             with pytest.raises(UserError, match="on MCP server 'served': Connection lost"):
                 await server.call_tool("add", {"a": 1})
@@ -208,9 +208,24 @@ async def test_a_server_that_was_started_again_is_found_again(kind, tmp_path):
             assert (await server.call_tool("add", {"a": 1})).structured_content == {"result": 2}
             served.kill()
             served.start()
+            assert await server.list_tools()
             assert (await server.call_tool("add", {"a": 2})).structured_content == {"result": 3}
         assert [line for line in served.noted() if line.startswith("hold")] == ["hold killed"]
         assert [line for line in served.noted() if line.startswith("add")] == ["add 1 1", "add 2 1"]
+    finally:
+        served.kill()
+
+
+@pytest.mark.parametrize("kind", ["http", "legacy-http"])
+async def test_a_call_that_the_restarted_server_turned_away_is_made_in_a_new_session(kind, tmp_path):
+    served = Http(kind, tmp_path / "log")
+    try:
+        async with served.client() as server:
+            assert await server.list_tools()
+            served.kill()
+            served.start()
+            assert (await server.call_tool("add", {"a": 2})).structured_content == {"result": 3}
+        assert served.noted().count("add 2 1") == 1
     finally:
         served.kill()
 
