@@ -17,7 +17,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "GuardrailFunctionOutput", "InputGuardrail", "InputGuardrailResult", "OutputGuardrail", "OutputGuardrailResult",
         "input_guardrail", "output_guardrail",
     ),
-    "flowcore.agents.handoffs": ("Handoff", "HandoffInputData", "handoff"),
+    "flowcore.agents.handoffs": ("Handoff", "HandoffInputData", "HandoffInputFilter", "handoff"),
     "flowcore.agents.hosted": (
         "CodeInterpreterTool", "FileSearchTool", "HostedMCPTool", "ImageGenerationTool",
         "ImageGenerationToolConfig", "MCPToolApprovalFunction", "MCPToolApprovalFunctionResult",
@@ -25,13 +25,27 @@ _HOMES: dict[str, tuple[str, ...]] = {
     ),
     "flowcore.agents.items": ("TResponseInputItem",),
     "flowcore.agents.lifecycle": ("AgentHooks", "RunHooks"),
+    "flowcore.agents.namespaces": ("tool_namespace",),
+    "flowcore.agents.nesting": (
+        "default_handoff_history_mapper", "get_conversation_history_wrappers", "nest_handoff_history",
+        "reset_conversation_history_wrappers", "set_conversation_history_wrappers",
+    ),
     "flowcore.agents.options": (
         "Options", "RunConfig", "RunErrorData", "RunErrorHandlerInput", "RunErrorHandlerResult",
     ),
     "flowcore.agents.origins": ("ToolOrigin", "ToolOriginType"),
     "flowcore.agents.output": ("AgentOutputSchema", "AgentOutputSchemaBase"),
+    "flowcore.agents.session": ("Session", "SessionABC", "SessionSettings"),
+    "flowcore.agents.session_input": ("SessionInputCallback",),
+    "flowcore.agents.tool_guardrails": (
+        "ToolGuardrailFunctionOutput", "ToolInputGuardrail", "ToolInputGuardrailData",
+        "ToolInputGuardrailResult", "ToolOutputGuardrail", "ToolOutputGuardrailData",
+        "ToolOutputGuardrailResult", "tool_input_guardrail", "tool_output_guardrail",
+    ),
     "flowcore.agents.tools": (
-        "FunctionTool", "FunctionToolResult", "ToolOutputFileContent", "ToolOutputImage", "ToolOutputText",
+        "FunctionTool", "FunctionToolCustomDataContext", "FunctionToolCustomDataExtractor",
+        "FunctionToolResult", "Tool", "ToolCaller", "ToolOutputFileContent", "ToolOutputFileContentDict",
+        "ToolOutputImage", "ToolOutputImageDict", "ToolOutputText", "ToolOutputTextDict",
         "default_tool_error_function", "function_tool",
     ),
     "flowcore.engine.context": ("Context",),
@@ -89,6 +103,13 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "RetryPolicyContext", "Usage", "get_model", "retry_policies", "set_default_openai_api",
         "set_default_openai_client", "set_default_openai_key",
     ),
+    "flowcore.sessions.compaction": (
+        "OpenAIResponsesCompactionArgs", "OpenAIResponsesCompactionAwareSession", "OpenAIResponsesCompactionSession",
+        "is_openai_responses_compaction_aware_session",
+    ),
+    "flowcore.sessions.openai_conversations": ("OpenAIConversationsSession",),
+    "flowcore.sessions.sqlite": ("AsyncSQLiteSession", "SQLiteSession"),
+    "flowcore.sessions.store": ("StoreSession",),
     "flowcore.stores": ("MemoryStore", "SqliteStore", "Store", "open_store"),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

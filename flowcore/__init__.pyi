@@ -33,6 +33,7 @@ from flowcore.agents.guardrails import (
 )
 from flowcore.agents.handoffs import Handoff as Handoff
 from flowcore.agents.handoffs import HandoffInputData as HandoffInputData
+from flowcore.agents.handoffs import HandoffInputFilter as HandoffInputFilter
 from flowcore.agents.handoffs import handoff as handoff
 from flowcore.agents.hosted import CodeInterpreterTool as CodeInterpreterTool
 from flowcore.agents.hosted import FileSearchTool as FileSearchTool
@@ -48,6 +49,12 @@ from flowcore.agents.hosted import WebSearchToolImageSettings as WebSearchToolIm
 from flowcore.agents.items import TResponseInputItem as TResponseInputItem
 from flowcore.agents.lifecycle import AgentHooks as AgentHooks
 from flowcore.agents.lifecycle import RunHooks as RunHooks
+from flowcore.agents.namespaces import tool_namespace as tool_namespace
+from flowcore.agents.nesting import default_handoff_history_mapper as default_handoff_history_mapper
+from flowcore.agents.nesting import get_conversation_history_wrappers as get_conversation_history_wrappers
+from flowcore.agents.nesting import nest_handoff_history as nest_handoff_history
+from flowcore.agents.nesting import reset_conversation_history_wrappers as reset_conversation_history_wrappers
+from flowcore.agents.nesting import set_conversation_history_wrappers as set_conversation_history_wrappers
 from flowcore.agents.options import (
     Options as Options,
 )
@@ -71,21 +78,41 @@ from flowcore.agents.output import (
 from flowcore.agents.output import (
     AgentOutputSchemaBase as AgentOutputSchemaBase,
 )
+from flowcore.agents.session import Session as Session
+from flowcore.agents.session import SessionABC as SessionABC
+from flowcore.agents.session import SessionSettings as SessionSettings
+from flowcore.agents.session_input import SessionInputCallback as SessionInputCallback
+from flowcore.agents.tool_guardrails import ToolGuardrailFunctionOutput as ToolGuardrailFunctionOutput
+from flowcore.agents.tool_guardrails import ToolInputGuardrail as ToolInputGuardrail
+from flowcore.agents.tool_guardrails import ToolInputGuardrailData as ToolInputGuardrailData
+from flowcore.agents.tool_guardrails import ToolInputGuardrailResult as ToolInputGuardrailResult
+from flowcore.agents.tool_guardrails import ToolOutputGuardrail as ToolOutputGuardrail
+from flowcore.agents.tool_guardrails import ToolOutputGuardrailData as ToolOutputGuardrailData
+from flowcore.agents.tool_guardrails import ToolOutputGuardrailResult as ToolOutputGuardrailResult
+from flowcore.agents.tool_guardrails import tool_input_guardrail as tool_input_guardrail
+from flowcore.agents.tool_guardrails import tool_output_guardrail as tool_output_guardrail
 from flowcore.agents.tools import (
     FunctionTool as FunctionTool,
 )
+from flowcore.agents.tools import FunctionToolCustomDataContext as FunctionToolCustomDataContext
+from flowcore.agents.tools import FunctionToolCustomDataExtractor as FunctionToolCustomDataExtractor
 from flowcore.agents.tools import (
     FunctionToolResult as FunctionToolResult,
 )
+from flowcore.agents.tools import Tool as Tool
+from flowcore.agents.tools import ToolCaller as ToolCaller
 from flowcore.agents.tools import (
     ToolOutputFileContent as ToolOutputFileContent,
 )
+from flowcore.agents.tools import ToolOutputFileContentDict as ToolOutputFileContentDict
 from flowcore.agents.tools import (
     ToolOutputImage as ToolOutputImage,
 )
+from flowcore.agents.tools import ToolOutputImageDict as ToolOutputImageDict
 from flowcore.agents.tools import (
     ToolOutputText as ToolOutputText,
 )
+from flowcore.agents.tools import ToolOutputTextDict as ToolOutputTextDict
 from flowcore.agents.tools import (
     default_tool_error_function as default_tool_error_function,
 )
@@ -424,6 +451,16 @@ from flowcore.models import retry_policies as retry_policies
 from flowcore.models import set_default_openai_api as set_default_openai_api
 from flowcore.models import set_default_openai_client as set_default_openai_client
 from flowcore.models import set_default_openai_key as set_default_openai_key
+from flowcore.sessions.compaction import OpenAIResponsesCompactionArgs as OpenAIResponsesCompactionArgs
+from flowcore.sessions.compaction import OpenAIResponsesCompactionAwareSession as OpenAIResponsesCompactionAwareSession
+from flowcore.sessions.compaction import OpenAIResponsesCompactionSession as OpenAIResponsesCompactionSession
+from flowcore.sessions.compaction import (
+    is_openai_responses_compaction_aware_session as is_openai_responses_compaction_aware_session,
+)
+from flowcore.sessions.openai_conversations import OpenAIConversationsSession as OpenAIConversationsSession
+from flowcore.sessions.sqlite import AsyncSQLiteSession as AsyncSQLiteSession
+from flowcore.sessions.sqlite import SQLiteSession as SQLiteSession
+from flowcore.sessions.store import StoreSession as StoreSession
 from flowcore.stores import (
     MemoryStore as MemoryStore,
 )
@@ -452,6 +489,7 @@ __all__ = [
     "AgentsException",
     "AlreadyResumed",
     "Ask",
+    "AsyncSQLiteSession",
     "Base",
     "Bound",
     "BudgetExceeded",
@@ -467,6 +505,8 @@ __all__ = [
     "FileSearchTool",
     "FlowcoreError",
     "FunctionTool",
+    "FunctionToolCustomDataContext",
+    "FunctionToolCustomDataExtractor",
     "FunctionToolResult",
     "Goto",
     "Graph",
@@ -476,6 +516,7 @@ __all__ = [
     "Handoff",
     "HandoffCallItem",
     "HandoffInputData",
+    "HandoffInputFilter",
     "HandoffOutputItem",
     "HostedMCPTool",
     "ImageGenerationTool",
@@ -527,7 +568,11 @@ __all__ = [
     "NotPaused",
     "Of",
     "OpenAIChatCompletionsModel",
+    "OpenAIConversationsSession",
     "OpenAIProvider",
+    "OpenAIResponsesCompactionArgs",
+    "OpenAIResponsesCompactionAwareSession",
+    "OpenAIResponsesCompactionSession",
     "OpenAIResponsesModel",
     "Options",
     "OutputGuardrail",
@@ -576,27 +621,45 @@ __all__ = [
     "RunStartedEvent",
     "RunStatus",
     "Runner",
+    "SQLiteSession",
     "Select",
+    "Session",
+    "SessionABC",
+    "SessionInputCallback",
+    "SessionSettings",
     "SqliteStore",
     "State",
     "Store",
     "StoreError",
+    "StoreSession",
     "StreamEvent",
     "TResponseInputItem",
+    "Tool",
     "ToolApprovalItem",
     "ToolCallCompletedEvent",
     "ToolCallItem",
     "ToolCallOutputItem",
     "ToolCallStartedEvent",
+    "ToolCaller",
     "ToolContext",
     "ToolExecution",
+    "ToolGuardrailFunctionOutput",
+    "ToolInputGuardrail",
+    "ToolInputGuardrailData",
+    "ToolInputGuardrailResult",
     "ToolInputGuardrailTripwireTriggered",
     "ToolOrigin",
     "ToolOriginType",
     "ToolOutputFileContent",
+    "ToolOutputFileContentDict",
+    "ToolOutputGuardrail",
+    "ToolOutputGuardrailData",
+    "ToolOutputGuardrailResult",
     "ToolOutputGuardrailTripwireTriggered",
     "ToolOutputImage",
+    "ToolOutputImageDict",
     "ToolOutputText",
+    "ToolOutputTextDict",
     "ToolSearchCallItem",
     "ToolSearchOutputItem",
     "ToolSearchTool",
@@ -614,29 +677,38 @@ __all__ = [
     "answer",
     "append",
     "continues",
+    "default_handoff_history_mapper",
     "default_tool_error_function",
     "enable_verbose_stdout_logging",
     "function_tool",
+    "get_conversation_history_wrappers",
     "get_model",
     "handoff",
     "input_guardrail",
+    "is_openai_responses_compaction_aware_session",
     "load",
     "map",
     "merge",
+    "nest_handoff_history",
     "node",
     "open_store",
     "otherwise",
     "output_guardrail",
     "parallel",
     "replace",
+    "reset_conversation_history_wrappers",
     "resume",
     "retry_policies",
     "run_demo_loop",
     "send",
+    "set_conversation_history_wrappers",
     "set_default_openai_api",
     "set_default_openai_client",
     "set_default_openai_key",
     "start",
     "subgraph",
+    "tool_input_guardrail",
+    "tool_namespace",
+    "tool_output_guardrail",
     "when",
 ]

@@ -13,7 +13,7 @@ import pytest
 HOUSE = Path(__file__).parent.parent / "flowcore"
 FLOORS = ("errors", "graph", "machine", "stores", "engine", "models", "agents", "mcp", "sessions", "faces", "roof")
 """Ground to roof: a room imports from its own floor and those below."""
-ROOF = {"extensions", "testing", "tracing", "cli", "studio", "workers"}
+ROOF = {"decorators", "extensions", "testing", "tracing", "cli", "studio", "workers"}
 HEAVY = {
     "openai": "400 ms to import; only who talks to a provider pays",
     "networkx": "150 ms; only proofs, `.networkx()` and `.graph` need it",

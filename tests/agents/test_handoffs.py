@@ -168,7 +168,7 @@ async def test_a_filter_is_sync_or_async_and_gives_input_data():
     assert (await filtered(lambda data: data.clone(new_items=()), DATA)).new_items == ()
     with pytest.raises(UserError, match="Invalid input filter: 3"):
         await filtered(3, DATA)  # type: ignore[arg-type]
-    with pytest.raises(UserError, match="Invalid input filter result: None .*; return a HandoffInputData"):
+    with pytest.raises(UserError, match=r"Invalid input filter result: None .*; return a HandoffInputData"):
         await filtered(lambda data: None, DATA)  # type: ignore[arg-type,return-value]
 
 
