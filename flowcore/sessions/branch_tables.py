@@ -48,14 +48,14 @@ _TABLES = (
     session_id TEXT NOT NULL,
     branch_id TEXT NOT NULL,
     PRIMARY KEY (session_id, branch_id))""",
-    """CREATE TABLE IF NOT EXISTS branch_deletions (
-    session_id TEXT NOT NULL,
-    branch_id TEXT NOT NULL,
-    PRIMARY KEY (session_id, branch_id))""",
     "CREATE INDEX IF NOT EXISTS idx_structure_branch_seq ON message_structure (session_id, branch_id, sequence_number)",
     "CREATE INDEX IF NOT EXISTS idx_structure_message ON message_structure (message_id)",
     "CREATE INDEX IF NOT EXISTS idx_turn_usage_session_turn ON turn_usage (session_id, branch_id, user_turn_number)",
 )
+_DELETIONS = """CREATE TABLE IF NOT EXISTS branch_deletions (
+    session_id TEXT NOT NULL,
+    branch_id TEXT NOT NULL,
+    PRIMARY KEY (session_id, branch_id))"""
 _COUNTS = ("requests", "input_tokens", "output_tokens", "total_tokens")
 _DETAILS = ("input_tokens_details", "output_tokens_details")
 
@@ -73,17 +73,19 @@ class Row(NamedTuple):
 
 def make(connection: sqlite3.Connection, tables: Tables) -> None:
     """Make what isn't there yet."""
-    for statement in _TABLES:
+    for statement in (*_TABLES, _DELETIONS):
         connection.execute(statement.format(sessions=tables.sessions, messages=tables.messages))
 
 
 def are_there(connection: sqlite3.Connection) -> bool:
-    """Whether somebody made the tables."""
+    """Whether somebody made the tables; ours is then added to the SDK's."""
     (found,) = connection.execute(
         "SELECT count(*) FROM sqlite_master WHERE type = 'table'"
-        " AND name IN ('message_structure', 'turn_usage', 'branch_reservations', 'branch_deletions')"
+        " AND name IN ('message_structure', 'turn_usage', 'branch_reservations')"
     ).fetchone()
-    return bool(found == 4)
+    if found == 3:
+        connection.execute(_DELETIONS)
+    return bool(found == 3)
 
 
 def rows(connection: sqlite3.Connection, tables: Tables, session: str, branch: str) -> list[Row]:
