@@ -196,13 +196,24 @@ def _file_to_chat(part: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def tools_to_chat(tools: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Tools in wire form as a chat has them. Raises ``UserError`` for a hosted tool."""
+    """Tools in wire form as a chat has them. Raises ``UserError`` for what a chat can't have: hosted tools, namespaces,
+    tools that only code may call."""
     converted = []
     for tool in tools:
+        if tool.get("type") == "namespace":
+            raise UserError(
+                f"the namespace '{tool['name']}' can't be sent through Chat Completions; use OpenAIResponsesModel, or "
+                "give its tools without a namespace"
+            )
         if tool.get("type") != "function":
             raise UserError(
                 f"the hosted tool '{tool.get('type')}' runs at OpenAI's Responses API; use OpenAIResponsesModel, or "
                 "a function tool in its place"
+            )
+        if "direct" not in tool.get("allowed_callers", ("direct",)):
+            raise UserError(
+                f"the tool '{tool['name']}' may be called by code only, and in Chat Completions the model calls; use "
+                "OpenAIResponsesModel, or allow 'direct'"
             )
         function = tool.get("function") or {name: tool[name] for name in _FUNCTION_KEYS if name in tool}
         converted.append({"type": "function", "function": function})
