@@ -32,6 +32,8 @@ from flowcore import (
     ToolSearchOutputItem,
     UserError,
 )
+from flowcore.agents.origins import describe
+from flowcore.mcp.tools import MCPFunctionTool
 from flowcore.testing import function_call, message, refusal
 
 CALL = ResponseFunctionToolCall(type="function_call", name="add", arguments='{"a": 1}', call_id="c1", id="f1")
@@ -104,6 +106,17 @@ async def test_calls_and_outputs_tell_of_their_tool():
         ("c2", theirs, None),
     ]
     assert outputs[0].output == 3
+
+
+def test_a_tool_of_an_mcp_server_says_which():
+    async def invoke(ctx, arguments):
+        return "found"
+
+    made = MCPFunctionTool(
+        name="find", description="Find.", params_json_schema={}, on_invoke_tool=invoke, strict_json_schema=False,
+        mcp_server_name="files", mcp_tool_name="find", mcp_title="Finder",
+    )  # fmt: skip
+    assert describe(made) == ("Find.", "Finder", ToolOrigin(ToolOriginType.MCP, mcp_server_name="files"))
 
 
 async def test_a_handoff_is_no_tool_call_and_tells_both_agents():
