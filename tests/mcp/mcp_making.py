@@ -55,10 +55,11 @@ def noted(log: Path) -> list[str]:
     return log.read_text().splitlines() if log.exists() else []
 
 
-def stdio(log: Path, **options: Any) -> MCPServerStdio:
+def stdio(log: Path, gate: Path | None = None, **options: Any) -> MCPServerStdio:
     options.setdefault("name", "served")
     options.setdefault("client_session_timeout_seconds", 30)
-    return MCPServerStdio({"command": sys.executable, "args": [str(SERVED), "stdio", str(log)]}, **options)
+    arguments = [str(SERVED), "stdio", str(log), *([] if gate is None else [str(gate)])]
+    return MCPServerStdio({"command": sys.executable, "args": arguments}, **options)
 
 
 async def until(condition: Callable[[], Any]) -> None:
