@@ -256,6 +256,21 @@ async def test_two_states_of_a_result_in_memory_are_two_walks_and_the_result_sta
     assert result.run_id == yes.run_id == no.run_id
 
 
+async def test_a_fork_has_a_state_of_its_own():
+    clerk = one_approval()
+    result = await Runner.run(clerk, "go")
+    asked = next(fact.seq for fact in result.run.facts if getattr(fact, "to", None) == "run_tools")
+    options = Options()
+    fork = await RunResult(await result.run.fork(asked, context=options), "go", options, 10)._settle()
+    state = await RunState.from_json(clerk, RunState.of(fork).to_json())
+    assert state.run_id == fork.run_id != result.run_id
+    state.approve(state.get_interruptions()[0])
+    assert (await go_on(state)).final_output == "done"
+    with pytest.raises(UserError, match="isn't open"):
+        RunState.of(result).approve(fork.interruptions[0])
+    assert DONE == ["a"]
+
+
 async def test_of_two_states_of_a_run_in_a_store_the_second_comes_too_late():
     store = MemoryStore()
     result = await Runner.run(one_approval(), "go", store=store)
@@ -268,6 +283,35 @@ async def test_of_two_states_of_a_run_in_a_store_the_second_comes_too_late():
     with pytest.raises(AlreadyResumed):
         no.to_json()
     assert DONE == ["a"]
+
+
+async def test_a_state_whose_process_died_while_it_was_run_is_run_again_from_the_same_json():
+    store, copies = MemoryStore(), []
+
+    @function_tool(needs_approval=True)
+    async def erase(row: str) -> str:
+        """Erase."""
+        if not copies:
+            copies.append(store.copy())  # what another process finds when this one dies here
+        DONE.append(row)
+        return "erased"
+
+    def make() -> Agent:
+        calls = [function_call("read", {"row": "b"}, "r1"), function_call("erase", {"row": "a"}, "c1")]
+        return agent(calls, "done", tools=[erase, read])
+
+    state = RunState.of(await Runner.run(make(), "go", store=store))
+    state.approve(state.get_interruptions()[0])
+    text = state.to_string()
+    await go_on(await RunState.from_string(make(), text, store=store))
+    (left,) = copies
+    DONE.clear()
+    result = await go_on(await RunState.from_string(make(), text, store=left))
+    assert result.final_output == "done"
+    assert DONE == ["a"]
+    assert len(signals(result.run)) == 1
+    with pytest.raises(AlreadyResumed):
+        await go_on(await RunState.from_string(make(), text, store=left))
 
 
 async def test_a_state_that_is_run_again_goes_on_with_its_run():
@@ -712,7 +756,9 @@ JUNK = st.recursive(
 )  # fmt: skip
 
 
-def test_a_state_with_any_value_replaced_goes_on_or_is_refused_but_never_crashes():
+def test_a_state_with_any_value_replaced_goes_on_or_is_refused_but_never_crashes(tmp_path):
+    file = tmp_path / "runs.db"
+
     async def state() -> dict[str, Any]:
         result = await Runner.run(nested([deleting("a", "c1"), deleting("b", "c2")], "inner done"), "go")
         return RunState.of(result).to_json()
@@ -721,8 +767,8 @@ def test_a_state_with_any_value_replaced_goes_on_or_is_refused_but_never_crashes
     paths = [path for path in places(json.loads(text)) if path]
 
     @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-    @given(st.sampled_from(paths), JUNK, st.booleans())
-    def check(path, junk, drop):
+    @given(st.sampled_from(paths), JUNK, st.booleans(), st.booleans())
+    def check(path, junk, drop, into_a_file):
         data = json.loads(text)
         at = data
         for key in path[:-1]:
@@ -731,12 +777,15 @@ def test_a_state_with_any_value_replaced_goes_on_or_is_refused_but_never_crashes
             del at[path[-1]]
         else:
             at[path[-1]] = junk
+        data["into a file"] = into_a_file
         asyncio.run(attempt(data))
 
     async def attempt(data: Any) -> None:
+        file.unlink(missing_ok=True)
+        store = SqliteStore(file, synchronous="NORMAL") if data.pop("into a file") else None
         try:
             top = nested([deleting("a", "c1"), deleting("b", "c2")], "inner done")
-            loaded = await RunState.from_json(top, data, context_override={})
+            loaded = await RunState.from_json(top, data, context_override={}, store=store)
             for item in loaded.get_interruptions():
                 loaded.approve(item)
             run = await loaded.go_on(Options())
@@ -744,5 +793,7 @@ def test_a_state_with_any_value_replaced_goes_on_or_is_refused_but_never_crashes
             return
         standing = await run.drive()  # whatever its nodes meet in it makes the run fail, not the engine
         assert standing in ("done", "failed", "waiting")
+        if store is not None:
+            await store.close()
 
     check()
