@@ -24,7 +24,9 @@ from flowcore import (
     NotPaused,
     Options,
     Run,
+    RunContextWrapper,
     Runner,
+    RunState,
     SqliteStore,
     StoreError,
     UserError,
@@ -34,7 +36,7 @@ from flowcore import (
 )
 from flowcore.faces.items import ToolApprovalItem
 from flowcore.faces.results import RunResult
-from flowcore.faces.run_state import SCHEMA, RunState
+from flowcore.faces.state_json import SCHEMA
 from flowcore.machine.facts import Signal, Started
 from flowcore.testing import ScriptedModel, function_call, journals
 
@@ -500,9 +502,8 @@ async def test_input_that_no_model_call_would_read_is_refused():
 
 ELSEWHERE = """
 import asyncio, json, sys
-from flowcore import Agent, Options, SqliteStore, function_tool
+from flowcore import Agent, Options, RunState, SqliteStore, function_tool
 from flowcore.faces.results import RunResult
-from flowcore.faces.run_state import RunState
 from flowcore.testing import ScriptedModel, function_call
 
 folder, mode = sys.argv[1:3]
@@ -685,8 +686,9 @@ async def test_a_context_that_is_no_mapping_comes_back_as_its_fields_with_a_warn
         assert (await RunState.from_json(one_approval(), data)).context == kept
     with pytest.raises(UserError, match="strict_context"):
         await RunState.from_json(one_approval(), data, strict_context=True)
-    again = await RunState.from_json(one_approval(), data, context_override=context, strict_context=True)
-    assert again.context is context
+    for other in (context, RunContextWrapper(context)):
+        again = await RunState.from_json(one_approval(), data, context_override=other, strict_context=True)
+        assert again.context is context
 
 
 async def test_a_serializer_and_a_deserializer_bring_the_context_back():
