@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 from mcp import MCPError
-from mcp_making import Http, call, offered, run_context, text, until
+from mcp_making import Http, Odd, call, offered, run_context, text, until
 
-from flowcore import Agent, FunctionTool, MCPToolCancellationError, ModelBehaviorError, UserError
+from flowcore import Agent, FunctionTool, MCPToolCancellationError, ModelBehaviorError, Runner, ToolContext, UserError
 from flowcore.errors import AgentsException
 from flowcore.mcp import MCPServer, MCPUtil, create_static_tool_filter
+from flowcore.testing import ScriptedModel, function_call
 
 
 def listings(http: Http) -> int:
@@ -279,8 +280,6 @@ async def _invoke(server: MCPServer, name: str, meta: dict[str, Any]) -> Any:
 
 
 async def test_the_apps_own_data_of_a_call_is_for_its_output_item(http: Http):
-    from flowcore import ToolContext
-
     async def extract(context: Any) -> dict[str, Any]:
         return {"degrees": context.structured_content["degrees"], "tool": context.tool_display_name}
 
@@ -292,29 +291,6 @@ async def test_the_apps_own_data_of_a_call_is_for_its_output_item(http: Http):
 
 
 # --- servers of one's own ---------------------------------------------------------------------------------------------
-
-
-class Odd(MCPServer):
-    """A server that cancels its own calls."""
-
-    name = "odd"
-
-    async def connect(self) -> None: ...
-    async def cleanup(self) -> None: ...
-    async def list_prompts(self) -> Any: ...
-    async def get_prompt(self, name: str, arguments: Any = None) -> Any: ...
-
-    async def list_tools(self, run_context: Any = None, agent: Any = None) -> Any:
-        from mcp.types import Tool
-
-        return [Tool(name="odd", input_schema={}), Tool(name="broken", input_schema={})]
-
-    async def call_tool(self, tool_name: str, arguments: Any, meta: Any = None) -> Any:
-        if tool_name == "broken":
-            raise ZeroDivisionError("by zero")
-        if arguments:
-            await asyncio.Event().wait()
-        raise asyncio.CancelledError
 
 
 async def test_a_call_that_the_server_cancelled_is_an_error_and_the_runs_own_cancel_goes_through():
@@ -338,3 +314,15 @@ async def test_any_other_failure_names_tool_and_server():
 async def test_a_server_without_resources_says_so():
     with pytest.raises(NotImplementedError, match="MCP server 'odd' does not support list_resources"):
         await Odd().list_resources()
+
+
+async def test_an_agent_uses_a_servers_tools(server):
+    tools = list((await offered(server)).values())
+    model = ScriptedModel.by_turn([[function_call("add", {"a": 41}), function_call("picture", {})], "42"])
+    result = await Runner.run(Agent(name="Clerk", model=model, tools=tools), "go")
+    assert result.final_output == "42"
+    told = [item["output"] for item in result.to_input_list() if item.get("type") == "function_call_output"]
+    assert told == [
+        [{"type": "input_text", "text": "42"}],
+        [{"type": "input_image", "image_url": "data:image/png;base64,iVBORw=="}],
+    ]
