@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from models_asking import WEATHER, Tool, ask, listen, text_of
+from models_asking import WEATHER, Tool, ask, listen
 from models_loopback import Loopback, answer_events, answer_json
 
 from flowcore.agents.hosted import FileSearchTool, HostedMCPTool, ToolSearchTool, WebSearchTool
