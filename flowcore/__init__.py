@@ -35,6 +35,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     ),
     "flowcore.agents.origins": ("ToolOrigin", "ToolOriginType"),
     "flowcore.agents.output": ("AgentOutputSchema", "AgentOutputSchemaBase"),
+    "flowcore.agents.prompts": ("DynamicPromptFunction", "GenerateDynamicPromptData", "Prompt"),
     "flowcore.agents.session": ("Session", "SessionABC", "SessionSettings"),
     "flowcore.agents.session_input": ("SessionInputCallback",),
     "flowcore.agents.tool_guardrails": (

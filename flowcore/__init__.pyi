@@ -78,6 +78,9 @@ from flowcore.agents.output import (
 from flowcore.agents.output import (
     AgentOutputSchemaBase as AgentOutputSchemaBase,
 )
+from flowcore.agents.prompts import DynamicPromptFunction as DynamicPromptFunction
+from flowcore.agents.prompts import GenerateDynamicPromptData as GenerateDynamicPromptData
+from flowcore.agents.prompts import Prompt as Prompt
 from flowcore.agents.session import Session as Session
 from flowcore.agents.session import SessionABC as SessionABC
 from flowcore.agents.session import SessionSettings as SessionSettings
@@ -544,6 +547,7 @@ __all__ = [
     "Context",
     "CustomSpanData",
     "Drawing",
+    "DynamicPromptFunction",
     "Edge",
     "EffectInDoubt",
     "Emitted",
@@ -554,6 +558,7 @@ __all__ = [
     "FunctionToolCustomDataContext",
     "FunctionToolCustomDataExtractor",
     "FunctionToolResult",
+    "GenerateDynamicPromptData",
     "GenerationSpanData",
     "Goto",
     "Graph",
@@ -630,6 +635,7 @@ __all__ = [
     "OutputGuardrailTripwireTriggered",
     "OutputTokensDetails",
     "Pause",
+    "Prompt",
     "Proof",
     "RawResponsesStreamEvent",
     "ReasoningItem",
