@@ -281,12 +281,12 @@ class RunState(Generic[TContext]):
     def _check_input(self, most: int | None) -> None:
         view = self._view
         if view.standing == "done" or view.place in _ENDING:
-            raise UserError(
-                f"run '{view.run}' takes no more input: it {'is done' if view.standing == 'done' else 'has its output'}"
-            )
+            why = "is done" if view.standing == "done" else "has its output"
+            raise UserError(f"Cannot add input to a terminal RunState: run '{view.run}' {why}")
         if most is not None and view.turns >= most:
             raise UserError(
-                f"run '{view.run}' takes no more input: its {most} turns are used up; set state.max_turns to more first"
+                f"Cannot add input to a RunState with no remaining model turns: run '{view.run}' has used its {most};"
+                " set state.max_turns to more first"
             )
         how = self.current_agent.tool_use_behavior
         if view.calls and how != "run_llm_again":
@@ -294,8 +294,8 @@ class RunState(Generic[TContext]):
             ends = [name for name in view.calls if name in stops]
             if ends:
                 raise UserError(
-                    f"run '{view.run}' takes no input now: its call of '{ends[0]}' may end it (tool_use_behavior of"
-                    f" agent '{self.current_agent.name}')"
+                    "Cannot add input to an interrupted RunState whose tool result may end the run: that of"
+                    f" '{ends[0]}', by the tool_use_behavior of agent '{self.current_agent.name}'"
                 )
 
     # -- as JSON --------------------------------------------------------------------------------------------------

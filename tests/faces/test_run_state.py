@@ -483,16 +483,16 @@ async def test_input_that_no_model_call_would_read_is_refused():
         done.add_input("more")
     for ends in ("stop_on_first_tool", {"stop_at_tool_names": ["delete"]}, lambda ctx, results: None):
         state = RunState.of(await Runner.run(one_approval(tool_use_behavior=ends), "go"))
-        with pytest.raises(UserError, match="call of 'delete' may end it"):
+        with pytest.raises(UserError, match="may end the run: that of 'delete'"):
             state.add_input("more")
     state = RunState.of(await Runner.run(one_approval(tool_use_behavior={"stop_at_tool_names": ["read"]}), "go"))
     state.add_input("more")
     state = RunState.of(await Runner.run(one_approval(), "go", max_turns=1))
-    with pytest.raises(UserError, match="1 turns are used up"):
+    with pytest.raises(UserError, match="no remaining model turns"):
         state.add_input("more")
     state.max_turns = 2
     state.add_input("more")
-    with pytest.raises(UserError, match="1 turns are used up"):
+    with pytest.raises(UserError, match="no remaining model turns"):
         await go_on(state, limits={"max_turns": 1})
     state.approve(state.get_interruptions()[0])
     assert (await go_on(state)).final_output == "done"
@@ -632,6 +632,19 @@ async def test_a_store_that_hasnt_the_run_admits_it_and_one_that_is_behind_refus
     await there.close()
 
 
+@pytest.mark.parametrize("kept", [False, True])
+def test_code_without_an_event_loop_has_states_too(tmp_path, kept):
+    store = SqliteStore(tmp_path / "runs.db") if kept else None
+    top = lambda: nested(deleting("a", "c1"), "inner done")  # noqa: E731
+    result = Runner.run_sync(top(), "go", store=store)
+    data = RunState.of(result).to_json()
+    assert len(data["run"]["runs"]) == 3
+    state = asyncio.run(RunState.from_json(top(), data, store=store))
+    state.approve(state.get_interruptions()[0])
+    assert asyncio.run(go_on(state)).final_output == "done"
+    assert DONE == ["a"]
+
+
 async def test_a_session_goes_along_with_the_run_that_reads_it():
     def make() -> Agent:
         model = ScriptedModel.by_turn(["hello", deleting("a", "c1"), "done", "later"])
@@ -699,6 +712,8 @@ async def test_a_serializer_and_a_deserializer_bring_the_context_back():
     assert again.context == Animal("y")
     with pytest.raises(UserError, match="gave a str"):
         state.to_json(context_serializer=lambda one: "text")
+    with pytest.raises(UserError, match="Context serializer failed: ZeroDivisionError"):
+        state.to_json(context_serializer=lambda one: {"x": 1 / 0})
     state.context = {"key": object()}
     with pytest.raises(UserError, match="isn't JSON"):
         state.to_json()
