@@ -134,7 +134,8 @@ import os, sys
 from flowcore.tracing import *
 class Out(TracingExporter):
     def export(self, items):
-        os.write(1, f"{os.getpid() == parent} {[one.span_data.name for one in items if isinstance(one, Span)]}\\n".encode())
+        names = [one.span_data.name for one in items if isinstance(one, Span)]
+        os.write(1, f"{os.getpid() == parent} {names}\\n".encode())
 parent = os.getpid()
 add_trace_processor(BatchTraceProcessor(Out(), schedule_delay=3600))
 with trace("t"):
@@ -150,7 +151,7 @@ with trace("t"):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_forked_child_sends_only_what_is_its_own_and_the_end_of_the_process_sends_the_rest() -> None:
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", FORKING], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ['False ["child\'s"]', 'True ["parent\'s"]']
 
 
@@ -185,7 +186,7 @@ class Endpoint:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}/v1/traces/ingest"
-        self.thread = threading.Thread(target=self.server.serve_forever)
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,))
         self.thread.start()
 
     def close(self) -> None:
