@@ -31,6 +31,7 @@ from flowcore import (
     Goto,
     Graph,
     ModelError,
+    ModelSettings,
     Retry,
     RunConfig,
     Runner,
@@ -450,7 +451,12 @@ async def test_what_the_loop_notes_of_a_call_is_told() -> None:
     run = await finished(Agent("A", model=said(function_call("broken"), "hi"), tools=[weather, look_up, broken]))
     told = Kept()
     tree = SpanTree(run.id, run.facts[0], told)
-    noted = {"kind": "generation", "model": "m-1", "settings": {"temperature": 0.5}, "instructions": "Be brief."}
+    noted = {
+        "kind": "generation",
+        "model": "m-1",
+        "settings": ModelSettings(temperature=0.5),
+        "instructions": "Be brief.",
+    }
     for fact in run.facts:
         if getattr(fact, "to", None) == "run_tools":
             tree.note(Noted(run.id, "call_model", 1, None, noted))
