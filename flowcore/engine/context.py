@@ -9,7 +9,7 @@ import inspect
 import random
 import threading
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from pydantic_core import to_json
@@ -57,11 +57,11 @@ class Context:
         self.attempt = visit.attempt
         self.retry: Retry | None = node.retry
         self.spent: dict[str, Any] | None = None
-        self.writes: list[SessionWrite] = []
+        self.writes: Sequence[SessionWrite] = ()
         self._seq = live.snapshot.seq
         self._caller = caller
         self._emitted = 0
-        self._inflight: set[asyncio.Task[Any]] = set()
+        self._inflight: Sequence[asyncio.Task[Any]] = ()
         self._used: set[str] | None = None
         self._random: random.Random | None = None
         self._state = "open"
@@ -366,14 +366,14 @@ class Context:
     def to_session(self, session: str, items: list[Any]) -> None:
         """Add items to a session, in the transaction that commits this entry's outcome."""
         self._open()
-        self.writes.append(SessionWrite(session, 0, items))
+        self.writes = [*self.writes, SessionWrite(session, 0, items)]
 
     # -- the entry's end ------------------------------------------------------------------------------------------
 
     async def settle(self, cancel: bool = False) -> list[Suspend]:
         """Close the context and let its effects finish (``cancel``: break them off). Returns who waits."""
         self._state = "closing"
-        tasks = list(self._inflight)
+        tasks = self._inflight
         if cancel:
             for task in tasks:
                 task.cancel()
@@ -386,7 +386,7 @@ class Context:
     async def _guard(self, work: Coroutine[Any, Any, T]) -> T:
         """Run in a task of its own: a sibling's failure doesn't break it off."""
         task = asyncio.ensure_future(work)
-        self._inflight.add(task)
+        self._inflight = [*self._inflight, task]
         return await asyncio.shield(task)
 
     def _use(self, key: str) -> None:

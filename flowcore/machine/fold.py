@@ -159,7 +159,7 @@ def _signal(schema: Schema, s: Snapshot, fact: Signal) -> None:
     elif fact.kind == "stop":
         s.stop_asked = fact.value or True
     elif fact.kind == "input":
-        s.inputs.append(fact.value)
+        s.inputs = [*s.inputs, fact.value]
 
 
 def _rested(schema: Schema, s: Snapshot, fact: Rested) -> None:
@@ -167,7 +167,7 @@ def _rested(schema: Schema, s: Snapshot, fact: Rested) -> None:
     if fact.ran:
         _ran(s, visit)
         s.pause = fact.pause
-        s.waiting_children = fact.children or []
+        s.waiting_children = fact.children or ()
         s.due = fact.due
         if fact.standing == "failed":
             _in_order(visit, fact.error)
@@ -202,7 +202,7 @@ def _resumed(schema: Schema, s: Snapshot, fact: Resumed) -> None:
     s.standing = "running" if s.pause is None else "waiting"
     if s.idle_since is not None and s.pause is None:
         _moves(s, fact.at)
-    s.waiting_children = []
+    s.waiting_children = ()
     s.due = None
     s.stop_asked = s.cancel_asked = False
     s.error = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from flowcore.machine.facts import Effect, Intent, Request, Standing
@@ -85,7 +86,7 @@ class Snapshot:
         self.ran: dict[str, int] = {}
         self.open: dict[str, Question] = {}
         self.pause: dict[str, Any] | None = None
-        self.waiting_children: list[str] = []
+        self.waiting_children: Sequence[str] = ()
         self.due: float | None = None
         self.idle = 0.0
         self.idle_since: float | None = None
@@ -94,7 +95,7 @@ class Snapshot:
         self.error: dict[str, Any] | None = None
         self.cause: dict[str, Any] | None = None
         self.usage: dict[str, Any] = {}
-        self.inputs: list[Any] = []
+        self.inputs: Sequence[Any] = ()
         self.auto_resumes = 0
         self.stop_asked: bool | list[str] = False  # True: before whatever comes; else before one of these nodes
         self.cancel_asked = False

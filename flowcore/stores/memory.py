@@ -29,18 +29,19 @@ from flowcore.stores.base import (
 
 
 class _Tree:
-    """What belongs to a root run and its descendants together: lease, inbox, open requests."""
+    """What belongs to a root run and its descendants together: lease, inbox, open requests. ``runs``: their ids, the
+    root's first."""
 
-    __slots__ = ("epoch", "journals", "known", "letters", "owner", "requests", "root")
+    __slots__ = ("epoch", "known", "letters", "owner", "requests", "root", "runs")
 
     def __init__(self, root: str) -> None:
         self.root = root
         self.owner: Owner | None = None
         self.epoch = 0
         self.known = 0
-        self.letters: list[Letter] = []
+        self.letters: tuple[Letter, ...] = ()
         self.requests: dict[tuple[str, str], OpenRequest] = {}
-        self.journals: list[_Journal] = []
+        self.runs: list[str] = []
 
     def holder(self) -> Owner | None:
         """Who holds the lease and is alive."""
@@ -61,7 +62,7 @@ class _Journal:
         self.index = index
         self.base = base
         self.first = 0 if index.base_seq is None else index.base_seq + 1
-        self.forks: list[_Journal] = []
+        self.forks: tuple[_Journal, ...] = ()
         self.facts: list[Any] = []
         self.nonce = ""
         self.marks: list[tuple[int, str]] = []
@@ -122,17 +123,17 @@ class MemoryStore:
                 twin = _Tree(tree.root)
                 twin.epoch = tree.epoch
                 twin.known = tree.known
-                twin.letters = list(tree.letters)
+                twin.letters = tree.letters
                 twin.requests = dict(tree.requests)
                 other._trees[tree.root] = twin
-                twin.journals = [_copy(journal, twin, copies) for journal in tree.journals]
-                other._journals.update((journal.index.run, journal) for journal in twin.journals)
+                twin.runs = list(tree.runs)
+                other._journals.update((run, _copy(self._journals[run], twin, copies)) for run in tree.runs)
             for root, kept in self._kept.items():
                 twin = _Tree(root)
                 other._kept[root] = [_copy(journal, twin, copies) for journal in kept]
             for old, new in copies.items():
                 new.base = None if old.base is None else copies[old.base]
-                new.forks = [copies[fork] for fork in old.forks]
+                new.forks = tuple(copies[fork] for fork in old.forks)
             other._lettered = {root: other._trees[root] for root in self._lettered}
             other._sessions = {session: list(items) for session, items in self._sessions.items()}
             other._position = self._position
@@ -256,11 +257,11 @@ class MemoryStore:
 
     def _begin(self, journal: _Journal, index: IndexRow) -> None:
         tree = journal.tree
-        journal.index = replace(index, root=tree.root, owner=None, waiting=0)
+        journal.index = _row_kept(index, root=tree.root, owner=None, waiting=0)
         if journal.base is not None:
-            journal.base.forks.append(journal)
+            journal.base.forks += (journal,)
         self._trees[tree.root] = tree
-        tree.journals.append(journal)
+        tree.runs.append(index.run)
         self._journals[index.run] = journal
 
     def _write(self, journal: _Journal, member: Append, nonce: str) -> None:
@@ -284,7 +285,7 @@ class MemoryStore:
         index = member.index
         if index is not None:
             old = journal.index
-            journal.index = replace(
+            journal.index = _row_kept(
                 index, root=old.root, parent=old.parent, created=old.created, owner=None, waiting=0, base=old.base,
                 base_seq=old.base_seq,
             )  # fmt: skip
@@ -304,7 +305,7 @@ class MemoryStore:
         for request in opened:
             tree.requests[request.run, request.key] = request
         if member.consumed:
-            tree.letters = [letter for letter in tree.letters if letter.id not in member.consumed]
+            tree.letters = tuple(letter for letter in tree.letters if letter.id not in member.consumed)
             if not tree.letters:
                 self._lettered.pop(tree.root, None)
 
@@ -337,10 +338,9 @@ class MemoryStore:
     def _delete(self, tree: _Tree) -> None:
         del self._trees[tree.root]
         self._lettered.pop(tree.root, None)
-        self._kept[tree.root] = list(tree.journals)
-        for journal in tree.journals:
-            del self._journals[journal.index.run]
-        for journal in tree.journals:
+        journals = [self._journals.pop(run) for run in tree.runs]
+        self._kept[tree.root] = list(journals)
+        for journal in journals:
             self._free(journal)
 
     def _free(self, hidden: _Journal) -> None:
@@ -354,7 +354,7 @@ class MemoryStore:
                 if not kept:
                     del self._kept[one.tree.root]
                 if base is not None:
-                    base.forks.remove(one)
+                    base.forks = tuple(fork for fork in base.forks if fork is not one)
             one = base
 
     async def prune(self, older_than: float | datetime, status: str | Collection[str] = "done") -> list[str]:
@@ -386,7 +386,7 @@ class MemoryStore:
                 or any(one.kind == "answer" and (one.run, one.key) == (letter.run, letter.key) for one in tree.letters)
             ):
                 return False
-            tree.letters.append(replace(letter, value=value))
+            tree.letters += (replace(letter, value=value),)
             self._lettered[tree.root] = tree
             return True
 
@@ -441,7 +441,7 @@ class MemoryStore:
             if root is None:
                 journals = [self._journals[one] for one in self._trees]
             else:
-                journals = list(self._trees[root].journals) if root in self._trees else ()
+                journals = [self._journals[run] for run in self._trees[root].runs] if root in self._trees else ()
         found = sorted(
             (one for one in journals if standing is None or one.index.standing == standing),
             key=lambda one: (one.index.created, one.index.run),
@@ -532,6 +532,11 @@ def _copy(journal: _Journal, tree: _Tree, copies: dict[_Journal, _Journal]) -> _
     new.nonce = journal.nonce
     new.marks = list(journal.marks)
     return new
+
+
+def _row_kept(row: IndexRow, **told: Any) -> IndexRow:
+    """An index row with what the store itself tells of a run; that's mostly what the row has already."""
+    return row if all(getattr(row, name) == value for name, value in told.items()) else replace(row, **told)
 
 
 def _same(value: Any) -> Any:

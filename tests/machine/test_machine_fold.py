@@ -325,7 +325,7 @@ def test_children_that_wait() -> None:
     assert journal.plan(300.0) == GoOn("due")
     journal.resume("due")
     assert isinstance(journal.plan(), Enter)
-    assert (journal.s.waiting_children, journal.s.due, journal.s.visit.attempt) == ([], None, 1)
+    assert (journal.s.waiting_children, journal.s.due, journal.s.visit.attempt) == ((), None, 1)
 
 
 def test_automatic_resumes_are_counted_and_a_persons_begins_anew() -> None:
