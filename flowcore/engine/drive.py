@@ -3,6 +3,7 @@ stand on it."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from flowcore.engine.entry import enter, rest, rest_failed
@@ -17,16 +18,16 @@ if TYPE_CHECKING:
 async def drive(live: Live) -> Standing:
     """Move a run until it rests, and return how it stands. Facts and events go to the tree's sink as they come."""
     tree, s, graph = live.tree, live.snapshot, live.graph
-    clock = tree.clock
+    clock, task = tree.clock, asyncio.current_task()
     live.driven = True
     try:
         while True:
             if tree.mail:
                 await live.take_letters()
-            command = plan(graph, s, clock.time())
-            kind = type(command)
-            if kind is Enter:
-                await enter(live)
+            now = clock.time()
+            command = plan(graph, s, now)
+            if type(command) is Enter:
+                await enter(live, task, now)
             elif isinstance(command, Take):
                 await _take(live, command)
             elif isinstance(command, Sleep):

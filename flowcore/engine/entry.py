@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from flowcore.engine.tree import Live
 
 
-async def enter(live: Live) -> None:
-    """Enter the current place. Its outcome is committed when this returns, whatever it is.
+async def enter(live: Live, task: asyncio.Task[Any] | None, started: float) -> None:
+    """Enter the current place. Its outcome is committed when this returns, whatever it is. ``task``: the one that runs
+    this.
 
     Raises RunConflict and StoreError (nothing more can be committed), and CancelledError when the task was cancelled
     from outside: then too the run rests with its place kept.
@@ -33,10 +34,8 @@ async def enter(live: Live) -> None:
     visit = live.snapshot.visit
     node = live.graph.nodes[visit.node]
     tree.check()
-    task = asyncio.current_task()
     ctx = Context(live, node, visit, task)
     state = live.graph.schema.view(live.snapshot.values)
-    started = tree.clock.time()
     live.task, live.interrupted = task, False
     HERE.set(Where(live.id, visit.node, visit.number))
     outcome: Any = None

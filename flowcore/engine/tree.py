@@ -26,6 +26,7 @@ from flowcore.machine.fold import fold
 from flowcore.machine.snapshot import Snapshot
 from flowcore.stores.base import Append, Claim, IndexRow, Letter, OpenRequest, SessionWrite, Store
 
+_NONE: frozenset[str] = frozenset()
 Sink = Callable[[Event], None]
 Drive = Callable[["Live"], Awaitable[Standing]]
 
@@ -45,7 +46,7 @@ class Tree:
         self.broken: RunConflict | StoreError | None = None
         self.watches: list[Watch] | None = None
         self._sinks: Sequence[Sink] = ()
-        self._taken: frozenset[str] = frozenset()
+        self._taken = _NONE
         self._wake: asyncio.Event | None = None
         self._ready: list[Append] = []
         self._turn: asyncio.Future[None] | None = None
@@ -74,7 +75,7 @@ class Tree:
         self.broken = None
         self.lives.clear()
         self.mail.clear()
-        self._taken = frozenset()
+        self._taken = _NONE
         self.holder.hold(self)
 
     def check(self) -> None:
@@ -129,10 +130,6 @@ class Tree:
     async def append(self, members: Sequence[Append]) -> None:
         """Write members, together with whatever else is ready. Returns when they're committed. Raises RunConflict,
         StoreError."""
-        if self.broken is not None:
-            raise self.broken
-        if self._writer is None and self.store.inline and self._write_now(members):
-            return
         self._ready.extend(members)
         if self._turn is None:
             self._turn = self.loop.create_future()
@@ -146,9 +143,12 @@ class Tree:
         while self._writer is not None:
             await asyncio.wait([self._writer])
 
-    def _write_now(self, members: Sequence[Append]) -> bool:
-        """An append that doesn't suspend; False where the store is busy or in trouble: then the long way."""
-        if self.claim is None:
+    def append_now(self, members: Sequence[Append]) -> bool:
+        """``append`` without suspending; False where the store isn't inline, busy or in trouble: then the long way.
+        Raises RunConflict, StoreError."""
+        if self.broken is not None:
+            raise self.broken
+        if self._writer is not None or self.claim is None or not self.store.inline:
             return False
         try:
             answers = self.store.append_now(members, self.claim)
@@ -291,7 +291,7 @@ class Live:
         self.snapshot = Snapshot(id)
         self.facts: list[Fact] = []
         self.driven = False
-        self.nudged: frozenset[str] = frozenset()
+        self.nudged = _NONE
         self.exception: BaseException | None = None
         self.indexed: tuple[Any, ...] | None = None
         self.interrupted = False
@@ -333,12 +333,14 @@ class Live:
 
     async def commit(self, *facts: Fact, consumed: Sequence[str] = (), writes: Sequence[SessionWrite] = ()) -> None:
         """Fold facts, append them, hand them on. Returns when they're committed."""
+        tree = self.tree
         members = [self.member(facts, consumed, writes)]
         if self.above is not None and any(type(fact) is Transition and fact.to == END for fact in facts):
             members.append(self.above[0].member((self._end(),)))
-        if len(self.tree.lives) > 1:
+        if len(tree.lives) > 1:
             members += self._abandoned(facts)
-        await self.tree.append(members)
+        if not tree.append_now(members):
+            await tree.append(members)
 
     def _abandoned(self, facts: Sequence[Fact]) -> list[Append]:
         """What is written of children that haven't ended when the visit that they belong to is left."""
@@ -363,8 +365,8 @@ class Live:
         """Fold facts, and put them into an append with what becomes true with them."""
         s = self.snapshot
         schema = self.graph.schema
-        asked: list[OpenRequest] = []
-        closed: list[str] = []
+        asked: Sequence[OpenRequest] = ()
+        closed: Sequence[str] = ()
         before = set(s.open) if s.open else ()
         for fact in facts:
             fold(schema, s, fact)

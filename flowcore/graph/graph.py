@@ -123,6 +123,7 @@ class Graph:
         self.budgeted = False
         self.findings: list[checks.Finding] = []
         self._errors: dict[str, list[Edge]] = {}
+        self._answers: dict[str, dict[str | None, Edge]] = {}  # what a body may answer; None: no label
         self._by_fn: dict[Any, str] = {}
         self._built = False
         self._fingerprint: str | None = None
@@ -169,6 +170,11 @@ class Graph:
             plain = [edge for edge in edges.values() if edge.error is None and edge.on not in ENGINE_LABELS]
             self.ordinary[name] = plain[0] if len(plain) == 1 else None
             self._errors[name] = [edge for edge in edges.values() if edge.error is not None]
+            if name not in self.conditional:
+                self._answers[name] = {e.on: e for e in edges.values() if e.on == OWN and e.error is None}
+                self._answers[name].update((edge.on, edge) for edge in plain)
+                if len(plain) == 1:
+                    self._answers[name][None] = plain[0]
         self.budgeted = any(edge.on == OVER_BUDGET for edge in self.edges)
         self._built = True
         return self
@@ -275,6 +281,9 @@ class Graph:
     def edge_for(self, node: str, on: str | None) -> Edge:
         """The edge that a node's answer takes; ``None`` stands for its only ordinary edge. Raises
         UndeclaredTransition."""
+        edge = self._answers.get(node, {}).get(on)
+        if edge is not None:
+            return edge
         edges = self.out.get(node, {})
         if node in self.conditional:
             raise UndeclaredTransition(
@@ -282,20 +291,14 @@ class Graph:
                 " label"
             )
         if on is None:
-            edge = self.ordinary.get(node)
-            if edge is not None:
-                return edge
             raise UndeclaredTransition(
                 f"graph '{self.name}': node '{node}' returned no label, but its edges are {listed(edges)};"
                 " return Goto(label, ...)"
             )
-        edge = edges.get(on)
-        if edge is None or edge.error is not None or (on in ENGINE_LABELS and on != OWN):
-            raise UndeclaredTransition(
-                f"graph '{self.name}': node '{node}' returned Goto({on!r}), but its edges are {listed(edges)};"
-                " add an edge or fix the label"
-            )
-        return edge
+        raise UndeclaredTransition(
+            f"graph '{self.name}': node '{node}' returned Goto({on!r}), but its edges are {listed(edges)};"
+            " add an edge or fix the label"
+        )
 
     def choose(self, node: str, read: Callable[[str], Any]) -> Edge:
         """The edge by data that a node takes; ``read(name)`` gives a field of the state as it will be."""

@@ -72,12 +72,13 @@ class Locked(list[T], Generic[T]):
 class Elements(Locked[T], Generic[T]):
     """A read-only list that knows which fact brought each of its elements."""
 
-    __slots__ = ("_origins",)
-    _origins: list[tuple[int, int, int]]  # (first position, seq, index of that position in its fact)
+    __slots__ = ("_firsts", "_seqs")
+    _firsts: list[int]  # position of the first element that a fact brought, for each fact that brought any
+    _seqs: list[int]  # the seq of that fact
 
     def __init__(self, elements: Iterable[T] = ()) -> None:
         super().__init__(elements)
-        self._origins = [(0, 0, 0)] if len(self) else []
+        self._firsts, self._seqs = ([0], [0]) if len(self) else ([], [])
 
     def key(self, position: int) -> Key:
         """The stable name of the element at a position (negative ones count from the end)."""
@@ -85,8 +86,8 @@ class Elements(Locked[T], Generic[T]):
             position += len(self)
         if not 0 <= position < len(self):
             raise IndexError(f"position {position} of {len(self)} elements")
-        first, seq, index = self._origins[bisect_right(self._origins, (position, _FAR, _FAR)) - 1]
-        return Key(seq, index + position - first)
+        fact = bisect_right(self._firsts, position) - 1
+        return Key(self._seqs[fact], position - self._firsts[fact])
 
     def keys(self) -> list[Key]:
         """Every element's key, in order."""
@@ -97,10 +98,8 @@ class Elements(Locked[T], Generic[T]):
         before = len(self)
         list.extend(self, map(frozen, new))
         if len(self) > before:
-            self._origins.append((before, seq, 0))
-
-
-_FAR = 1 << 62
+            self._firsts.append(before)
+            self._seqs.append(seq)
 
 
 class Frozen(dict[str, T], Generic[T]):
@@ -226,7 +225,8 @@ class Schema:
         self._anew: list[StateField] = []
         for name, field in self.fields.items():
             held = None if field.required or field.made else field.hold(field.begin(), 0)
-            if field.required or field.made or type(held) not in _SHARED:
+            stays = type(held) in _SHARED or (held == [] and field.reducer is not append)
+            if field.required or field.made or not stays:
                 self._anew.append(field)
             else:
                 self._same[name] = held
@@ -271,8 +271,8 @@ class Schema:
         return view
 
     def _known(self, names: Iterable[str]) -> None:
-        unknown = [name for name in names if name not in self.fields]
-        if unknown:
+        if not self.fields.keys() >= set(names):
+            unknown = [name for name in names if name not in self.fields]
             raise UpdateError(
                 f"state '{self.name}' has no field {listed(unknown)}; its fields are {listed(self.fields)}"
             )
@@ -304,9 +304,7 @@ class Schema:
                 elif kind is Of:
                     wire[name] = [value.key, *value.path]
                     how = {**(how or {}), name: "of"}
-                elif (kind is list and any(type(one) is Of for one in value)) or (
-                    kind is dict and any(type(one) is Of for one in value.values())
-                ):
+                elif (kind is list and Of in map(type, value)) or (kind is dict and Of in map(type, value.values())):
                     wire[name] = self._admit_parts(field, value)
                     how = {**(how or {}), name: "parts"}
                 else:

@@ -197,9 +197,9 @@ def _is_tree(annotation: Any) -> bool | Callable[[Any], bool]:
         if inner is JsonValue:
             return lambda value: type(value) is list
         if get_origin(inner) is dict and get_args(inner) == (str, JsonValue):
-            return lambda value: type(value) is list and all(type(one) is dict for one in value)
+            return _is_list_of(dict)
         if inner in _SCALARS and inner is not float:
-            return lambda value: type(value) is list and all(type(one) is inner for one in value)
+            return _is_list_of(inner)
     if origin in (Union, types.UnionType) and all(one in _SCALARS for one in arguments):
         if float in arguments and int not in arguments:
             return False
@@ -209,6 +209,11 @@ def _is_tree(annotation: Any) -> bool | Callable[[Any], bool]:
         if all(checks):
             return lambda value: any(check is True or (check is not False and check(value)) for check in checks)
     return False
+
+
+def _is_list_of(cls: type) -> Callable[[Any], bool]:
+    only = frozenset({cls})
+    return lambda value: type(value) is list and only.issuperset(map(type, value))
 
 
 def _is_scalar(cls: type) -> Callable[[Any], bool]:

@@ -91,7 +91,7 @@ def _running(graph: Graph, s: Snapshot, now: float) -> Command:
                 if graph.has(visit.node, LIMIT):
                     return _bodiless(graph, s, LIMIT, reason)
                 return Fail(f"{reason} and has no edge 'limit'")
-        if s.limits:
+        if not _BUDGETED.isdisjoint(s.limits):
             used_up = over_budget(s, now)
             if used_up is not None:
                 if graph.has(visit.node, OVER_BUDGET):
@@ -158,6 +158,9 @@ BUDGETS = {
 }
 """Run limits that are budgets, and the count of ``usage`` that each bounds. ``max_seconds`` bounds the time since the
 start in which the run didn't rest."""
+
+
+_BUDGETED = frozenset({*BUDGETS, "max_seconds"})
 
 
 def over_budget(s: Snapshot, now: float) -> str | None:
