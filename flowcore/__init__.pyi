@@ -33,7 +33,28 @@ from flowcore.agents.guardrails import (
 )
 from flowcore.agents.handoffs import Handoff as Handoff
 from flowcore.agents.handoffs import HandoffInputData as HandoffInputData
+from flowcore.agents.handoffs import HandoffInputFilter as HandoffInputFilter
 from flowcore.agents.handoffs import handoff as handoff
+from flowcore.agents.hosted import CodeInterpreterTool as CodeInterpreterTool
+from flowcore.agents.hosted import FileSearchTool as FileSearchTool
+from flowcore.agents.hosted import HostedMCPTool as HostedMCPTool
+from flowcore.agents.hosted import ImageGenerationTool as ImageGenerationTool
+from flowcore.agents.hosted import ImageGenerationToolConfig as ImageGenerationToolConfig
+from flowcore.agents.hosted import MCPToolApprovalFunction as MCPToolApprovalFunction
+from flowcore.agents.hosted import MCPToolApprovalFunctionResult as MCPToolApprovalFunctionResult
+from flowcore.agents.hosted import MCPToolApprovalRequest as MCPToolApprovalRequest
+from flowcore.agents.hosted import ToolSearchTool as ToolSearchTool
+from flowcore.agents.hosted import WebSearchTool as WebSearchTool
+from flowcore.agents.hosted import WebSearchToolImageSettings as WebSearchToolImageSettings
+from flowcore.agents.items import TResponseInputItem as TResponseInputItem
+from flowcore.agents.lifecycle import AgentHooks as AgentHooks
+from flowcore.agents.lifecycle import RunHooks as RunHooks
+from flowcore.agents.namespaces import tool_namespace as tool_namespace
+from flowcore.agents.nesting import default_handoff_history_mapper as default_handoff_history_mapper
+from flowcore.agents.nesting import get_conversation_history_wrappers as get_conversation_history_wrappers
+from flowcore.agents.nesting import nest_handoff_history as nest_handoff_history
+from flowcore.agents.nesting import reset_conversation_history_wrappers as reset_conversation_history_wrappers
+from flowcore.agents.nesting import set_conversation_history_wrappers as set_conversation_history_wrappers
 from flowcore.agents.options import (
     Options as Options,
 )
@@ -49,27 +70,49 @@ from flowcore.agents.options import (
 from flowcore.agents.options import (
     RunErrorHandlerResult as RunErrorHandlerResult,
 )
+from flowcore.agents.origins import ToolOrigin as ToolOrigin
+from flowcore.agents.origins import ToolOriginType as ToolOriginType
 from flowcore.agents.output import (
     AgentOutputSchema as AgentOutputSchema,
 )
 from flowcore.agents.output import (
     AgentOutputSchemaBase as AgentOutputSchemaBase,
 )
+from flowcore.agents.session import Session as Session
+from flowcore.agents.session import SessionABC as SessionABC
+from flowcore.agents.session import SessionSettings as SessionSettings
+from flowcore.agents.session_input import SessionInputCallback as SessionInputCallback
+from flowcore.agents.tool_guardrails import ToolGuardrailFunctionOutput as ToolGuardrailFunctionOutput
+from flowcore.agents.tool_guardrails import ToolInputGuardrail as ToolInputGuardrail
+from flowcore.agents.tool_guardrails import ToolInputGuardrailData as ToolInputGuardrailData
+from flowcore.agents.tool_guardrails import ToolInputGuardrailResult as ToolInputGuardrailResult
+from flowcore.agents.tool_guardrails import ToolOutputGuardrail as ToolOutputGuardrail
+from flowcore.agents.tool_guardrails import ToolOutputGuardrailData as ToolOutputGuardrailData
+from flowcore.agents.tool_guardrails import ToolOutputGuardrailResult as ToolOutputGuardrailResult
+from flowcore.agents.tool_guardrails import tool_input_guardrail as tool_input_guardrail
+from flowcore.agents.tool_guardrails import tool_output_guardrail as tool_output_guardrail
 from flowcore.agents.tools import (
     FunctionTool as FunctionTool,
 )
+from flowcore.agents.tools import FunctionToolCustomDataContext as FunctionToolCustomDataContext
+from flowcore.agents.tools import FunctionToolCustomDataExtractor as FunctionToolCustomDataExtractor
 from flowcore.agents.tools import (
     FunctionToolResult as FunctionToolResult,
 )
+from flowcore.agents.tools import Tool as Tool
+from flowcore.agents.tools import ToolCaller as ToolCaller
 from flowcore.agents.tools import (
     ToolOutputFileContent as ToolOutputFileContent,
 )
+from flowcore.agents.tools import ToolOutputFileContentDict as ToolOutputFileContentDict
 from flowcore.agents.tools import (
     ToolOutputImage as ToolOutputImage,
 )
+from flowcore.agents.tools import ToolOutputImageDict as ToolOutputImageDict
 from flowcore.agents.tools import (
     ToolOutputText as ToolOutputText,
 )
+from flowcore.agents.tools import ToolOutputTextDict as ToolOutputTextDict
 from flowcore.agents.tools import (
     default_tool_error_function as default_tool_error_function,
 )
@@ -141,6 +184,9 @@ from flowcore.errors import (
     MaxTurnsExceeded as MaxTurnsExceeded,
 )
 from flowcore.errors import (
+    MCPToolCancellationError as MCPToolCancellationError,
+)
+from flowcore.errors import (
     ModelBehaviorError as ModelBehaviorError,
 )
 from flowcore.errors import (
@@ -207,15 +253,21 @@ from flowcore.errors import (
     UserError as UserError,
 )
 from flowcore.faces.agent import Agent as Agent
+from flowcore.faces.demo import run_demo_loop as run_demo_loop
+from flowcore.faces.items import CompactionItem as CompactionItem
 from flowcore.faces.items import (
     HandoffCallItem as HandoffCallItem,
 )
 from flowcore.faces.items import (
     HandoffOutputItem as HandoffOutputItem,
 )
+from flowcore.faces.items import InputItem as InputItem
 from flowcore.faces.items import (
     ItemHelpers as ItemHelpers,
 )
+from flowcore.faces.items import MCPApprovalRequestItem as MCPApprovalRequestItem
+from flowcore.faces.items import MCPApprovalResponseItem as MCPApprovalResponseItem
+from flowcore.faces.items import MCPListToolsItem as MCPListToolsItem
 from flowcore.faces.items import (
     MessageOutputItem as MessageOutputItem,
 )
@@ -234,6 +286,10 @@ from flowcore.faces.items import (
 from flowcore.faces.items import (
     ToolCallOutputItem as ToolCallOutputItem,
 )
+from flowcore.faces.items import ToolSearchCallItem as ToolSearchCallItem
+from flowcore.faces.items import ToolSearchOutputItem as ToolSearchOutputItem
+from flowcore.faces.items import UnknownItem as UnknownItem
+from flowcore.faces.logging import enable_verbose_stdout_logging as enable_verbose_stdout_logging
 from flowcore.faces.output import (
     RunCancelledEvent as RunCancelledEvent,
 )
@@ -346,9 +402,13 @@ from flowcore.graph.state import append as append
 from flowcore.graph.state import merge as merge
 from flowcore.graph.state import replace as replace
 from flowcore.graph.values import Json as Json
+from flowcore.models import InputTokensDetails as InputTokensDetails
+from flowcore.models import LitellmModel as LitellmModel
+from flowcore.models import LitellmProvider as LitellmProvider
 from flowcore.models import (
     LocalModel as LocalModel,
 )
+from flowcore.models import MCPToolChoice as MCPToolChoice
 from flowcore.models import (
     Model as Model,
 )
@@ -358,21 +418,49 @@ from flowcore.models import (
 from flowcore.models import (
     ModelResponse as ModelResponse,
 )
+from flowcore.models import ModelRetryAdvice as ModelRetryAdvice
+from flowcore.models import ModelRetryAdviceRequest as ModelRetryAdviceRequest
+from flowcore.models import ModelRetryBackoffSettings as ModelRetryBackoffSettings
+from flowcore.models import ModelRetryNormalizedError as ModelRetryNormalizedError
+from flowcore.models import ModelRetrySettings as ModelRetrySettings
 from flowcore.models import (
     ModelSettings as ModelSettings,
 )
+from flowcore.models import ModelTracing as ModelTracing
+from flowcore.models import MultiProvider as MultiProvider
+from flowcore.models import MultiProviderMap as MultiProviderMap
 from flowcore.models import (
     OpenAIChatCompletionsModel as OpenAIChatCompletionsModel,
 )
+from flowcore.models import OpenAIProvider as OpenAIProvider
 from flowcore.models import (
     OpenAIResponsesModel as OpenAIResponsesModel,
 )
+from flowcore.models import OutputTokensDetails as OutputTokensDetails
+from flowcore.models import RequestUsage as RequestUsage
+from flowcore.models import RetryDecision as RetryDecision
+from flowcore.models import RetryPolicy as RetryPolicy
+from flowcore.models import RetryPolicyContext as RetryPolicyContext
 from flowcore.models import (
     Usage as Usage,
 )
 from flowcore.models import (
     get_model as get_model,
 )
+from flowcore.models import retry_policies as retry_policies
+from flowcore.models import set_default_openai_api as set_default_openai_api
+from flowcore.models import set_default_openai_client as set_default_openai_client
+from flowcore.models import set_default_openai_key as set_default_openai_key
+from flowcore.sessions.compaction import OpenAIResponsesCompactionArgs as OpenAIResponsesCompactionArgs
+from flowcore.sessions.compaction import OpenAIResponsesCompactionAwareSession as OpenAIResponsesCompactionAwareSession
+from flowcore.sessions.compaction import OpenAIResponsesCompactionSession as OpenAIResponsesCompactionSession
+from flowcore.sessions.compaction import (
+    is_openai_responses_compaction_aware_session as is_openai_responses_compaction_aware_session,
+)
+from flowcore.sessions.openai_conversations import OpenAIConversationsSession as OpenAIConversationsSession
+from flowcore.sessions.sqlite import AsyncSQLiteSession as AsyncSQLiteSession
+from flowcore.sessions.sqlite import SQLiteSession as SQLiteSession
+from flowcore.sessions.store import StoreSession as StoreSession
 from flowcore.stores import (
     MemoryStore as MemoryStore,
 )
@@ -394,24 +482,31 @@ __all__ = [
     "START",
     "Agent",
     "AgentHookContext",
+    "AgentHooks",
     "AgentOutputSchema",
     "AgentOutputSchemaBase",
     "AgentUpdatedStreamEvent",
     "AgentsException",
     "AlreadyResumed",
     "Ask",
+    "AsyncSQLiteSession",
     "Base",
     "Bound",
     "BudgetExceeded",
     "ChildrenFailed",
+    "CodeInterpreterTool",
     "Committed",
+    "CompactionItem",
     "Context",
     "Drawing",
     "Edge",
     "EffectInDoubt",
     "Emitted",
+    "FileSearchTool",
     "FlowcoreError",
     "FunctionTool",
+    "FunctionToolCustomDataContext",
+    "FunctionToolCustomDataExtractor",
     "FunctionToolResult",
     "Goto",
     "Graph",
@@ -421,15 +516,31 @@ __all__ = [
     "Handoff",
     "HandoffCallItem",
     "HandoffInputData",
+    "HandoffInputFilter",
     "HandoffOutputItem",
+    "HostedMCPTool",
+    "ImageGenerationTool",
+    "ImageGenerationToolConfig",
     "InputGuardrail",
     "InputGuardrailResult",
     "InputGuardrailTripwireTriggered",
+    "InputItem",
+    "InputTokensDetails",
     "ItemHelpers",
     "Json",
     "Key",
     "LimitExceeded",
+    "LitellmModel",
+    "LitellmProvider",
     "LocalModel",
+    "MCPApprovalRequestItem",
+    "MCPApprovalResponseItem",
+    "MCPListToolsItem",
+    "MCPToolApprovalFunction",
+    "MCPToolApprovalFunctionResult",
+    "MCPToolApprovalRequest",
+    "MCPToolCancellationError",
+    "MCPToolChoice",
     "MaxTurnsExceeded",
     "MemoryStore",
     "MessageOutputItem",
@@ -439,29 +550,47 @@ __all__ = [
     "ModelProvider",
     "ModelRefusalError",
     "ModelResponse",
+    "ModelRetryAdvice",
+    "ModelRetryAdviceRequest",
+    "ModelRetryBackoffSettings",
+    "ModelRetryNormalizedError",
+    "ModelRetrySettings",
     "ModelRetryStreamEvent",
     "ModelSettings",
     "ModelTimeoutError",
+    "ModelTracing",
     "Moment",
+    "MultiProvider",
+    "MultiProviderMap",
     "Node",
     "NodeTimeout",
     "NotOpen",
     "NotPaused",
     "Of",
     "OpenAIChatCompletionsModel",
+    "OpenAIConversationsSession",
+    "OpenAIProvider",
+    "OpenAIResponsesCompactionArgs",
+    "OpenAIResponsesCompactionAwareSession",
+    "OpenAIResponsesCompactionSession",
     "OpenAIResponsesModel",
     "Options",
     "OutputGuardrail",
     "OutputGuardrailResult",
     "OutputGuardrailTripwireTriggered",
+    "OutputTokensDetails",
     "Pause",
     "Proof",
     "RawResponsesStreamEvent",
     "ReasoningItem",
     "Replace",
     "ReplayMismatch",
+    "RequestUsage",
     "Result",
     "Retry",
+    "RetryDecision",
+    "RetryPolicy",
+    "RetryPolicyContext",
     "Run",
     "RunCancelled",
     "RunCancelledEvent",
@@ -479,6 +608,7 @@ __all__ = [
     "RunEvent",
     "RunExists",
     "RunFailed",
+    "RunHooks",
     "RunItem",
     "RunItemStreamEvent",
     "RunNotFound",
@@ -491,52 +621,94 @@ __all__ = [
     "RunStartedEvent",
     "RunStatus",
     "Runner",
+    "SQLiteSession",
     "Select",
+    "Session",
+    "SessionABC",
+    "SessionInputCallback",
+    "SessionSettings",
     "SqliteStore",
     "State",
     "Store",
     "StoreError",
+    "StoreSession",
     "StreamEvent",
+    "TResponseInputItem",
+    "Tool",
     "ToolApprovalItem",
     "ToolCallCompletedEvent",
     "ToolCallItem",
     "ToolCallOutputItem",
     "ToolCallStartedEvent",
+    "ToolCaller",
     "ToolContext",
     "ToolExecution",
+    "ToolGuardrailFunctionOutput",
+    "ToolInputGuardrail",
+    "ToolInputGuardrailData",
+    "ToolInputGuardrailResult",
     "ToolInputGuardrailTripwireTriggered",
+    "ToolOrigin",
+    "ToolOriginType",
     "ToolOutputFileContent",
+    "ToolOutputFileContentDict",
+    "ToolOutputGuardrail",
+    "ToolOutputGuardrailData",
+    "ToolOutputGuardrailResult",
     "ToolOutputGuardrailTripwireTriggered",
     "ToolOutputImage",
+    "ToolOutputImageDict",
     "ToolOutputText",
+    "ToolOutputTextDict",
+    "ToolSearchCallItem",
+    "ToolSearchOutputItem",
+    "ToolSearchTool",
     "ToolTimeoutError",
     "ToolsToFinalOutputResult",
     "UndeclaredTransition",
+    "UnknownItem",
     "UpdateError",
     "Usage",
     "UserError",
+    "WebSearchTool",
+    "WebSearchToolImageSettings",
     "__version__",
     "add",
     "answer",
     "append",
     "continues",
+    "default_handoff_history_mapper",
     "default_tool_error_function",
+    "enable_verbose_stdout_logging",
     "function_tool",
+    "get_conversation_history_wrappers",
     "get_model",
     "handoff",
     "input_guardrail",
+    "is_openai_responses_compaction_aware_session",
     "load",
     "map",
     "merge",
+    "nest_handoff_history",
     "node",
     "open_store",
     "otherwise",
     "output_guardrail",
     "parallel",
     "replace",
+    "reset_conversation_history_wrappers",
     "resume",
+    "retry_policies",
+    "run_demo_loop",
     "send",
+    "set_conversation_history_wrappers",
+    "set_default_openai_api",
+    "set_default_openai_client",
+    "set_default_openai_key",
     "start",
     "subgraph",
+    "tool_input_guardrail",
+    "tool_namespace",
+    "tool_output_guardrail",
     "when",
 ]

@@ -24,6 +24,7 @@
     ├── StoreError                      the world's: the store can't be read or written
     └── AgentsException                 an agent's run: carries ``run_data`` where there is a run
         ├── UserError                   yours: flowcore was called wrongly
+        │   └── LoopRunning             ... a sync verb inside of an event loop (also a RuntimeError)
         ├── MaxTurnsExceeded
         ├── BudgetExceeded
         ├── ModelBehaviorError          the model's: invalid output, unknown tools
@@ -31,6 +32,7 @@
         ├── ModelError                  the world's: a provider answered with an error, or not at all
         │   └── ModelTimeoutError
         ├── ToolTimeoutError
+        ├── MCPToolCancellationError    a call to an MCP server was cancelled from within
         ├── InputGuardrailTripwireTriggered
         ├── OutputGuardrailTripwireTriggered
         ├── ToolInputGuardrailTripwireTriggered
@@ -151,6 +153,10 @@ class UserError(AgentsException):
     """flowcore was called wrongly."""
 
 
+class LoopRunning(UserError, RuntimeError):
+    """A sync verb was called inside of a running event loop."""
+
+
 class MaxTurnsExceeded(AgentsException):
     """The run needs more turns than ``max_turns`` allows. It keeps its place: resume it with a higher limit."""
 
@@ -214,6 +220,10 @@ class ToolTimeoutError(AgentsException):
         super().__init__(f"Tool '{tool_name}' timed out after {timeout_seconds:g} seconds.")
         self.tool_name = tool_name
         self.timeout_seconds = timeout_seconds
+
+
+class MCPToolCancellationError(AgentsException):
+    """A tool call of an MCP server was cancelled, but not by the run."""
 
 
 class _Tripwire(AgentsException):

@@ -5,21 +5,19 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar, overload
+from typing import Any, Generic, TypeAlias, overload
 
 from pydantic_core import to_jsonable_python
 
-from flowcore.agents.context import RunContextWrapper
+from flowcore.agents.context import RunContextWrapper, TContext
 from flowcore.errors import UserError
 
-T = TypeVar("T")
 GuardrailFunction: TypeAlias = Callable[[RunContextWrapper[Any], Any, Any], Any]
 
 
 @dataclass(slots=True)
 class GuardrailFunctionOutput:
-    """What a guardrail found. ``output_info``: whatever it wants to tell. ``tripwire_triggered``: the run must not go
-    on."""
+    """What a guardrail found. ``output_info``: what it wants to tell. ``tripwire_triggered``: the run mustn't go on."""
 
     output_info: Any
     tripwire_triggered: bool
@@ -44,12 +42,11 @@ class OutputGuardrailResult:
 
 
 @dataclass(eq=False)
-class InputGuardrail:
+class InputGuardrail(Generic[TContext]):
     """Looks at the input of a run's first agent: ``guardrail_function(ctx, agent, input)``.
 
     ``run_in_parallel``: beside the first model call; no transition is made before its verdict, and a trip cancels the
-    call. False:
-    before it.
+    call. False: before it.
     """
 
     guardrail_function: GuardrailFunction
@@ -69,7 +66,7 @@ class InputGuardrail:
 
 
 @dataclass(eq=False)
-class OutputGuardrail:
+class OutputGuardrail(Generic[TContext]):
     """Looks at the final output of a run's last agent: ``guardrail_function(ctx, agent, output)``."""
 
     guardrail_function: GuardrailFunction
@@ -110,14 +107,14 @@ def info_as_json(info: Any) -> Any:
 
 
 @overload
-def input_guardrail(func: GuardrailFunction, /) -> InputGuardrail: ...
+def input_guardrail(func: GuardrailFunction, /) -> InputGuardrail[Any]: ...
 @overload
 def input_guardrail(
     *, name: str | None = None, run_in_parallel: bool = True
-) -> Callable[[GuardrailFunction], InputGuardrail]: ...
+) -> Callable[[GuardrailFunction], InputGuardrail[Any]]: ...
 def input_guardrail(
     func: GuardrailFunction | None = None, /, *, name: str | None = None, run_in_parallel: bool = True
-) -> InputGuardrail | Callable[[GuardrailFunction], InputGuardrail]:
+) -> InputGuardrail[Any] | Callable[[GuardrailFunction], InputGuardrail[Any]]:
     """Declare an input guardrail: ``@input_guardrail`` or ``@input_guardrail(name=..., run_in_parallel=False)``."""
     if func is not None:
         return InputGuardrail(func, name, run_in_parallel)
@@ -125,12 +122,12 @@ def input_guardrail(
 
 
 @overload
-def output_guardrail(func: GuardrailFunction, /) -> OutputGuardrail: ...
+def output_guardrail(func: GuardrailFunction, /) -> OutputGuardrail[Any]: ...
 @overload
-def output_guardrail(*, name: str | None = None) -> Callable[[GuardrailFunction], OutputGuardrail]: ...
+def output_guardrail(*, name: str | None = None) -> Callable[[GuardrailFunction], OutputGuardrail[Any]]: ...
 def output_guardrail(
     func: GuardrailFunction | None = None, /, *, name: str | None = None
-) -> OutputGuardrail | Callable[[GuardrailFunction], OutputGuardrail]:
+) -> OutputGuardrail[Any] | Callable[[GuardrailFunction], OutputGuardrail[Any]]:
     """Declare an output guardrail: ``@output_guardrail`` or ``@output_guardrail(name=...)``."""
     if func is not None:
         return OutputGuardrail(func, name)

@@ -4,13 +4,20 @@ one."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from pydantic import BaseModel
 
 from flowcore.errors import UserError
-from flowcore.graph.values import dumps, shorten
+from flowcore.graph.values import copy_json, dumps, shorten
 from flowcore.models.base import Item
+
+TResponseInputItem: TypeAlias = Item
+"""An item that a model is given, by the name that the Agents SDK has for it."""
+TResponseOutputItem: TypeAlias = Any
+"""An item that a model made: a dict of the wire form, or an object of the openai package."""
+TResponseStreamEvent: TypeAlias = Any
+"""An event of a provider's stream: a dict of the wire form, or an object of the openai package."""
 
 
 def input_items(input: Any) -> list[Item]:
@@ -33,17 +40,8 @@ def input_items(input: Any) -> list[Item]:
             raise UserError("the input is an empty list: give a text, or at least one item")
         if all(isinstance(one, str) for one in input):
             return [user_message("\n".join(input))]
-        return [_item(one) for one in input]
+        return [as_item(one) for one in input]
     raise UserError(f"the input is a text, a list of items, a dict or a pydantic model, not {shorten(input)}")
-
-
-def _item(one: Any) -> Item:
-    if isinstance(one, Mapping):
-        return dict(one)
-    to_dict = getattr(one, "to_dict", None) or getattr(one, "model_dump", None)
-    if to_dict is not None:  # an object of the openai package
-        return dict(to_dict())
-    raise UserError(f"an item of the input is a dict in the wire form, not {shorten(one)}")
 
 
 def user_message(text: str) -> Item:
@@ -79,6 +77,13 @@ def text_of(item: Item) -> str:
     return "".join(part.get("text") or "" for part in content or () if part.get("type") in _TEXTS)
 
 
+def new_input_list(input: Any) -> list[Item]:
+    """An input as a new list of items that may be changed: a text is one user message; of a list, copies."""
+    if isinstance(input, str):
+        return [user_message(input)]
+    return [copy_json(as_item(one)) for one in input]
+
+
 _TEXTS = frozenset({"output_text", "text", "input_text"})
 
 
@@ -99,3 +104,35 @@ def last_message(items: Iterable[Item]) -> Item | None:
         if is_message(item):
             found = item
     return found
+
+
+NOT_INPUT = frozenset({"created_by"})
+"""Keys that a provider writes into items and doesn't take back."""
+NOT_SHELL_INPUT = frozenset({"status", "shell_output", "provider_data"})
+"""The same of a shell's output."""
+
+
+def input_form(item: Item) -> Item:
+    """A copy of an item that is valid as input again: without what only a provider writes. Raises ValueError where
+    something in it isn't JSON."""
+    copy: Item = copy_json(item)
+    for key in NOT_INPUT.intersection(copy):
+        del copy[key]
+    if copy.get("type") == "shell_call_output":
+        for key in NOT_SHELL_INPUT.intersection(copy):
+            del copy[key]
+    return copy
+
+
+def as_item(one: Any) -> Item:
+    """A dict of the wire form from one, or from an object of the openai package (only what is set in it)."""
+    if isinstance(one, Mapping):
+        return dict(one)
+    made = one.to_dict() if hasattr(one, "to_dict") else None
+    if made is None and isinstance(one, BaseModel):
+        made = one.model_dump(by_alias=True, exclude_unset=True)
+    if isinstance(made, dict):
+        return made
+    raise UserError(
+        f"an item of the input is a dict in the wire form, or an object of the openai package, not {shorten(one)}"
+    )

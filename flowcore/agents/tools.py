@@ -1,8 +1,8 @@
 """Function tools: what a model may call, and how a call is made.
 
 A tool is inspected when it's declared; a call only validates and awaits. The agent loop knows two verbs:
-``FunctionTool.invoke`` gives the Python value, ``output_to_wire`` what the model is told of it. A cancel always goes
-through: it never becomes a tool's result.
+``FunctionTool.invoke`` gives the Python value, ``FunctionTool.wire_output`` what the model is told of it. A cancel
+always goes through: it never becomes a tool's result.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ import dataclasses
 import inspect
 import json
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NotRequired, Protocol, TypeAlias, TypedDict, Unpack, overload
+from typing import Any, Literal, NoReturn, NotRequired, Protocol, TypeAlias, TypedDict, Unpack, overload
 
 from pydantic import BaseModel, TypeAdapter, ValidationError, model_validator
+from pydantic_core import PydanticSerializationError, to_json
 
 from flowcore.agents.context import RunContextWrapper, ToolContext
 from flowcore.agents.schema import (
@@ -27,6 +28,7 @@ from flowcore.agents.schema import (
     ensure_strict_json_schema,
     function_schema,
 )
+from flowcore.agents.tool_guardrails import ToolInputGuardrail, ToolOutputGuardrail
 from flowcore.errors import AgentsException, ModelBehaviorError, ToolTimeoutError, UserError
 from flowcore.models.base import Item
 
@@ -35,6 +37,9 @@ ToolFunction: TypeAlias = Callable[..., Any]
 
 ToolErrorFunction: TypeAlias = Callable[[RunContextWrapper[Any], Exception], str | Awaitable[str]]
 """What the model is told of an error."""
+
+ErrorFormat: TypeAlias = Callable[[str, Exception], Any]
+"""``(default message, error)``, sync or async: a text for the model, or None for the default message."""
 
 ToolTimeoutBehavior: TypeAlias = Literal["error_as_result", "raise_exception"]
 """Whether a timeout is told to the model or raised as ``ToolTimeoutError``."""
@@ -181,6 +186,11 @@ def default_tool_error_function(ctx: RunContextWrapper[Any], error: Exception) -
     return f"An error occurred while running the tool. Please try again. Error: {error}"
 
 
+def _told_by_default(ctx: RunContextWrapper[Any], error: Exception) -> str:
+    """``function_tool``'s own choice of words, told apart from one that a user made: a run may override only this."""
+    return default_tool_error_function(ctx, error)
+
+
 async def _settled(value: Any) -> Any:
     """What a callable returned, awaited if it has to be."""
     return await value if inspect.isawaitable(value) else value
@@ -199,7 +209,7 @@ class FunctionToolCustomDataContext:
     raw_item: Mapping[str, Any]
 
 
-CustomDataExtractor: TypeAlias = Callable[
+FunctionToolCustomDataExtractor: TypeAlias = Callable[
     [FunctionToolCustomDataContext], Mapping[str, Any] | Awaitable[Mapping[str, Any] | None] | None
 ]
 """Gives the app's own data for a tool's output item; the model never sees it. Sync or async."""
@@ -213,9 +223,13 @@ class FunctionTool:
     ``is_enabled``: whether the tool is offered. ``needs_approval``: whether a call waits for a person.
     ``timeout_seconds``: how long a call may take; ``timeout_behavior`` and ``timeout_error_function`` say what
     the model is told then. ``failure_error_function``: what the model is told of an error; None raises it.
+    ``tool_input_guardrails``, ``tool_output_guardrails``: judge each call, one after the other. ``defer_loading``: the
+    model finds the tool by searching. ``allowed_callers``: the model itself (``"direct"``), code that it wrote
+    (``"programmatic"``); None is the provider's default. ``tool_namespace``: see ``tool_namespace()``.
     ``on_crash``: what becomes of a call that a crash interrupted. Tools are compared by identity.
 
-    Raises ``UserError`` (a schema that isn't strict), ``TypeError`` and ``ValueError`` (a timeout that can't be).
+    Raises ``UserError`` (a schema that isn't strict, guardrails or callers that are none), ``TypeError`` and
+    ``ValueError`` (a timeout that can't be).
     """
 
     name: str
@@ -224,25 +238,31 @@ class FunctionTool:
     on_invoke_tool: Callable[[ToolContext[Any], str], Awaitable[Any]]
     strict_json_schema: bool = True
     is_enabled: IsEnabled = True
-    tool_input_guardrails: list[Any] | None = None
-    tool_output_guardrails: list[Any] | None = None
+    tool_input_guardrails: list[ToolInputGuardrail[Any]] | None = None
+    tool_output_guardrails: list[ToolOutputGuardrail[Any]] | None = None
     needs_approval: NeedsApproval = False
     timeout_seconds: float | None = None
     timeout_behavior: ToolTimeoutBehavior = "error_as_result"
     timeout_error_function: ToolErrorFunction | None = None
     defer_loading: bool = False
-    custom_data_extractor: CustomDataExtractor | None = field(default=None, kw_only=True)
+    custom_data_extractor: FunctionToolCustomDataExtractor | None = field(default=None, kw_only=True)
     allowed_callers: list[ToolCaller] | None = field(default=None, kw_only=True)
     output_json_schema: JsonSchema | None = field(default=None, kw_only=True)
     failure_error_function: ToolErrorFunction | None = field(default=None, kw_only=True)
     on_crash: OnCrash = field(default="retry", kw_only=True)
+    tool_namespace: str | None = field(default=None, kw_only=True)
+    tool_namespace_description: str | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         _check_timeout(self)
         if self.on_crash not in ("retry", "ask", "fail"):
             raise ValueError(f"tool '{self.name}': on_crash {self.on_crash!r} isn't one of 'retry', 'ask', 'fail'")
+        _check_guardrails(self)
+        _check_callers(self)
         if self.strict_json_schema:
             self.params_json_schema = ensure_strict_json_schema(self.params_json_schema)
+        if self.output_json_schema is not None:
+            self.output_json_schema = _strict_output(self.name, self.output_json_schema)
         call = self.on_invoke_tool
         if isinstance(call, _Call):
             if self.timeout_seconds is not None and not call.is_async:
@@ -251,39 +271,60 @@ class FunctionTool:
                 self.on_invoke_tool = call.renamed(self.name, self.failure_error_function)
 
     @property
+    def qualified_name(self) -> str:
+        """The name with its namespace, where it has one: ``namespace.name``."""
+        return f"{self.tool_namespace}.{self.name}" if self.tool_namespace else self.name
+
+    @property
     def approval(self) -> Literal["never", "always", "sometimes"]:
         """Whether a call waits for a person, as far as it's known without the call."""
         if isinstance(self.needs_approval, bool):
             return "always" if self.needs_approval else "never"
         return "sometimes"
 
-    async def invoke(self, ctx: ToolContext[Any], arguments: str) -> Any:
+    async def invoke(self, ctx: ToolContext[Any], arguments: str, *, format_error: ErrorFormat | None = None) -> Any:
         """Make the call and give the function's value, or, after an error, what the model is to be told.
 
-        ``arguments``: JSON text, empty for none. Raises ``ToolTimeoutError`` (``timeout_behavior="raise_exception"``)
+        ``arguments``: JSON text, empty for none. ``format_error``: the run's own words for an error, asked only where
+        the tool was declared without a ``failure_error_function``.
+        Raises ``ToolTimeoutError`` (``timeout_behavior="raise_exception"``)
         and, where ``failure_error_function`` is None, flowcore's errors as they are and others as ``UserError``.
         A sync function runs in a thread: a cancel leaves the call at once, but the thread goes on to its end.
         """
         if self.timeout_seconds is None:
-            return await self._call(ctx, arguments)
-        return await self._call_within(ctx, arguments, self.timeout_seconds)
+            return await self._call(ctx, arguments, format_error)
+        return await self._call_within(ctx, arguments, self.timeout_seconds, format_error)
 
-    async def _call(self, ctx: ToolContext[Any], arguments: str) -> Any:
+    async def _call(self, ctx: ToolContext[Any], arguments: str, format_error: ErrorFormat | None) -> Any:
+        call = self.on_invoke_tool
         try:
-            return await self.on_invoke_tool(ctx, arguments)
+            return await (call.attempt if isinstance(call, _Call) else call)(ctx, arguments)
         except Exception as error:
-            told = isinstance(self.on_invoke_tool, _Call)  # then it has asked failure_error_function itself
-            if self.failure_error_function is not None and not told:
-                return await _settled(self.failure_error_function(ctx, error))
-            if isinstance(error, AgentsException):
-                raise
-            raise UserError(f"Error running tool {self.name}: {error}") from error
+            if self.failure_error_function is None:
+                self._blame(error)
+            failure = error
+        try:
+            told = await _settled(self.failure_error_function(ctx, failure))
+            if format_error is None or self.failure_error_function is not _told_by_default:
+                return told
+            formatted = await _settled(format_error(told, failure))
+            return told if formatted is None else formatted
+        except Exception as error:
+            self._blame(error)
 
-    async def _call_within(self, ctx: ToolContext[Any], arguments: str, seconds: float) -> Any:
+    def _blame(self, error: Exception) -> NoReturn:
+        """Raise the error as the run does: flowcore's own as it is, another as the tool's."""
+        if isinstance(error, AgentsException):
+            raise error
+        raise UserError(f"Error running tool {self.name}: {error}") from error
+
+    async def _call_within(
+        self, ctx: ToolContext[Any], arguments: str, seconds: float, format_error: ErrorFormat | None
+    ) -> Any:
         limit = asyncio.timeout(seconds)
         try:
             async with limit:
-                return await self._call(ctx, arguments)
+                return await self._call(ctx, arguments, format_error)
         except TimeoutError as error:
             if not limit.expired():
                 raise
@@ -311,11 +352,15 @@ class FunctionTool:
         return parameters is None or bool(await _settled(self.needs_approval(ctx, parameters, call_id)))
 
     def wire_output(self, value: Any) -> str | list[Item]:
-        """What the model is told of ``invoke``'s value: JSON text with an ``output_type``, else ``output_to_wire``."""
-        adapter = self.on_invoke_tool.output if isinstance(self.on_invoke_tool, _Call) else None
-        if adapter is None or isinstance(value, str):
+        """What the model is told of ``invoke``'s value: JSON text where the output has a schema, else
+        ``output_to_wire``. Raises ``UserError`` for a value that has a schema and no JSON form."""
+        if self.output_json_schema is None or isinstance(value, str):
             return output_to_wire(value)
-        return adapter.dump_json(value, by_alias=True).decode()
+        adapter = self.on_invoke_tool.output if isinstance(self.on_invoke_tool, _Call) else None
+        try:
+            return (to_json(value) if adapter is None else adapter.dump_json(value, by_alias=True)).decode()
+        except PydanticSerializationError as error:
+            raise UserError(f"tool '{self.name}' has an output schema, but its output isn't JSON: {error}") from error
 
     async def custom_data(
         self, ctx: ToolContext[Any], output: Any, raw_item: Mapping[str, Any]
@@ -325,11 +370,17 @@ class FunctionTool:
             return None
         context = FunctionToolCustomDataContext(ctx, self, output, raw_item)
         data = await _settled(self.custom_data_extractor(context))
-        if data is not None and not isinstance(data, Mapping):
+        if data is None:
+            return None
+        if not isinstance(data, Mapping):
+            what = type(data).__name__
+            raise UserError(f"custom_data_extractor must return a mapping or None. Tool '{self.name}': {what}.")
+        try:
+            return {str(key): value for key, value in json.loads(json.dumps(dict(data))).items()}
+        except (TypeError, ValueError) as error:
             raise UserError(
-                f"tool '{self.name}': custom_data_extractor returned {type(data).__name__}, not a mapping or None"
-            )
-        return None if data is None else dict(data)
+                f"custom_data_extractor must return JSON-compatible data. Tool '{self.name}': {error}"
+            ) from error
 
 
 def _json_object(arguments: str) -> dict[str, Any] | None:
@@ -355,6 +406,37 @@ def _check_timeout(tool: FunctionTool) -> None:
         raise TypeError("FunctionTool timeout_error_function must be callable or None.")
 
 
+def _check_guardrails(tool: FunctionTool) -> None:
+    _check_kind(tool, "tool_input_guardrails", tool.tool_input_guardrails, ToolInputGuardrail)
+    _check_kind(tool, "tool_output_guardrails", tool.tool_output_guardrails, ToolOutputGuardrail)
+
+
+def _check_kind(tool: FunctionTool, name: str, guardrails: Sequence[Any] | None, kind: type) -> None:
+    for one in guardrails or ():
+        if not isinstance(one, kind):
+            raise UserError(
+                f"tool '{tool.name}': {name} holds a {type(one).__name__}; declare it with @{name.removesuffix('s')}"
+            )
+
+
+def _check_callers(tool: FunctionTool) -> None:
+    callers: Any = tool.allowed_callers
+    if callers is None:
+        return
+    if not isinstance(callers, list) or not callers:
+        raise UserError(
+            f"Tool `{tool.name}` allowed_callers must be a non-empty list containing 'direct', 'programmatic', or both."
+        )
+    for i, caller in enumerate(callers):
+        if caller not in ("direct", "programmatic"):
+            raise UserError(
+                f"Tool `{tool.name}` allowed_callers contains unsupported caller {caller!r}."
+                " Expected 'direct' or 'programmatic'."
+            )
+        if caller in callers[:i]:
+            raise UserError(f"Tool `{tool.name}` allowed_callers contains duplicate caller {caller!r}.")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Call:
     """``on_invoke_tool`` of a declared function: validate, call, and tell errors as declared."""
@@ -368,19 +450,23 @@ class _Call:
 
     async def __call__(self, ctx: ToolContext[Any], arguments: str) -> Any:
         try:
-            args, kwargs = self.schema.bind(arguments)
-            if self.schema.takes_context:
-                args = (ctx, *args)
-            if self.is_async:
-                value = await self.func(*args, **kwargs)
-            else:
-                value = await _settled(await asyncio.to_thread(_in_thread, self.func, args, kwargs))
-            return value if self.output is None else self._checked(value, self.output)
+            return await self.attempt(ctx, arguments)
         except Exception as error:
             if self.on_error is None:
                 raise
             failure = error
         return await _settled(self.on_error(ctx, failure))
+
+    async def attempt(self, ctx: ToolContext[Any], arguments: str) -> Any:
+        """The function's value; errors as they come."""
+        args, kwargs = self.schema.bind(arguments)
+        if self.schema.takes_context:
+            args = (ctx, *args)
+        if self.is_async:
+            value = await self.func(*args, **kwargs)
+        else:
+            value = await _settled(await asyncio.to_thread(_in_thread, self.func, args, kwargs))
+        return value if self.output is None else self._checked(value, self.output)
 
     def _checked(self, value: Any, output: TypeAdapter[Any]) -> Any:
         try:
@@ -446,13 +532,13 @@ class FunctionToolOptions(TypedDict, total=False):
     strict_mode: bool
     is_enabled: IsEnabled
     needs_approval: NeedsApproval
-    tool_input_guardrails: list[Any] | None
-    tool_output_guardrails: list[Any] | None
+    tool_input_guardrails: list[ToolInputGuardrail[Any]] | None
+    tool_output_guardrails: list[ToolOutputGuardrail[Any]] | None
     timeout: float | None
     timeout_behavior: ToolTimeoutBehavior
     timeout_error_function: ToolErrorFunction | None
     defer_loading: bool
-    custom_data_extractor: CustomDataExtractor | None
+    custom_data_extractor: FunctionToolCustomDataExtractor | None
     allowed_callers: list[ToolCaller] | None
     output_type: Any
     output_json_schema: JsonSchema | None
@@ -465,21 +551,22 @@ def function_tool(func: ToolFunction, **options: Unpack[FunctionToolOptions]) ->
 def function_tool(**options: Unpack[FunctionToolOptions]) -> Callable[[ToolFunction], FunctionTool]: ...
 def function_tool(
     func: ToolFunction | None = None,
+    *,
     name_override: str | None = None,
     description_override: str | None = None,
     docstring_style: DocstringStyle | None = None,
     use_docstring_info: bool = True,
-    failure_error_function: ToolErrorFunction | None = default_tool_error_function,
+    failure_error_function: ToolErrorFunction | None = _told_by_default,
     strict_mode: bool = True,
     is_enabled: IsEnabled = True,
     needs_approval: NeedsApproval = False,
-    tool_input_guardrails: list[Any] | None = None,
-    tool_output_guardrails: list[Any] | None = None,
+    tool_input_guardrails: list[ToolInputGuardrail[Any]] | None = None,
+    tool_output_guardrails: list[ToolOutputGuardrail[Any]] | None = None,
     timeout: float | None = None,
     timeout_behavior: ToolTimeoutBehavior = "error_as_result",
     timeout_error_function: ToolErrorFunction | None = None,
     defer_loading: bool = False,
-    custom_data_extractor: CustomDataExtractor | None = None,
+    custom_data_extractor: FunctionToolCustomDataExtractor | None = None,
     allowed_callers: list[ToolCaller] | None = None,
     output_type: Any = None,
     output_json_schema: JsonSchema | None = None,
@@ -491,6 +578,8 @@ def function_tool(
     parameter may be the context. An async function is awaited, a sync one runs in a thread.
 
     ``failure_error_function``: ``(context, error) -> str``, what the model is told of an error; None raises it.
+    Left out, it's told as by ``default_tool_error_function``, unless the run has words of its own
+    (``RunConfig.tool_error_formatter``).
     ``strict_mode``: the schema keeps the strict dialect, in which every parameter is required. ``timeout``: seconds,
     for async functions only. ``output_type``: the type of what is returned (a model, TypedDict or dataclass), validated
     and told to the model as a schema; ``output_json_schema``: that schema, written out. ``on_crash``: ``"retry"`` makes
@@ -555,9 +644,20 @@ def _output_contract(
     if output_type is None:
         return None, output_json_schema
     if output_json_schema is not None:
-        raise UserError(f"tool '{name}': output_type and output_json_schema say the same; give one of them")
+        raise UserError(f"output_type and output_json_schema cannot both be provided. Tool '{name}' needs one of them.")
     adapter: TypeAdapter[Any] = TypeAdapter(output_type)
     schema = ensure_strict_json_schema(adapter.json_schema(mode="serialization"))
     if schema.get("type") != "object":
         raise UserError(f"tool '{name}': output_type has to be an object: a pydantic model, a TypedDict or a dataclass")
     return adapter, schema
+
+
+def _strict_output(name: str, schema: JsonSchema) -> JsonSchema:
+    if not isinstance(schema, dict) or schema.get("type") != "object":
+        raise UserError(f"Function tool output_json_schema must define a JSON object schema. Tool '{name}'.")
+    try:
+        return ensure_strict_json_schema(schema)
+    except UserError as error:
+        raise UserError(
+            f"Function tool output_json_schema must define a strict JSON object schema. Tool '{name}': {error}"
+        ) from error

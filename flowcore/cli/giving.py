@@ -98,7 +98,8 @@ async def context_of(loaded: Loaded, model: str | None) -> Any:
         if model is not None:
             raise UserError(f"--model: graph '{graph.name}' isn't an agent's; set the model in {loaded.file}")
         return app
-    from flowcore.agents.options import Options, RunConfig  # agents are imported already; other graphs don't need them
+    from flowcore.agents.options import Options
+    from flowcore.agents.run_config import RunConfig  # agents are imported already; other graphs don't need them
 
     options = app if isinstance(app, Options) else Options(app)
     if model is not None:

@@ -287,7 +287,7 @@ class Live:
         self.interrupted = False
         self.task: asyncio.Task[Any] | None = None
         self.nodes = list(graph.nodes.items())
-        self.scratch: dict[str, Any] = {}
+        self.scratch: dict[Any, Any] = {}
 
     def load(self, facts: Sequence[Fact]) -> None:
         """Fold a stored journal from its beginning, with the graph of today. Raises GraphChanged, StoreError."""

@@ -2,232 +2,518 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+from weakref import ref
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from flowcore.agents.agent import AgentSpec as Agent
-from flowcore.agents.items import input_items, refusal_of, text_of
+from flowcore.agents.items import as_item, function_output, input_form, new_input_list
 from flowcore.agents.loop.state import AgentState
 from flowcore.agents.options import Options
+from flowcore.agents.origins import UNKNOWN, Described, ToolOrigin, described_tools
+from flowcore.agents.tools import output_to_wire
+from flowcore.errors import AgentsException, UserError
+from flowcore.graph.values import copy_json, dumps
 from flowcore.machine.facts import Fact, Transition
 from flowcore.models.base import Item, ModelResponse
 from flowcore.models.openai_types import typed_items
 from flowcore.models.usage import Usage
 
 
-@dataclass(eq=False)
 class RunItem:
-    """One item. ``agent``: whose it is. ``to_input_item()``: its dict in wire form.
+    """One item. ``agent``: whose it is. ``raw_item``: what the model's client or a tool made. ``to_input_item()``: a
+    dict in wire form that a model takes as input again. ``item``: the dict as it came.
 
-    ``raw_item``: the very object that the model's client made in this process, else one of the openai package's made
-    from the dict;
-    a type that it doesn't know stays a dict.
+    By hand it's made of an agent and a raw item, an object of the openai package or a dict. A run makes it of the dict
+    that stands in its journal (``of``); ``raw_item`` is then the very object that the model's client made in this
+    process, else one of the openai package's, made of the dict when it's asked for; a type that it doesn't know stays a
+    dict. Items are compared by identity.
     """
 
-    agent: Agent[Any] = field(repr=False)
-    item: Item
-    raw: Any = field(default=None, repr=False)
+    __slots__ = ("__weakref__", "_agent", "_item", "_raw")
     type = "item"
+    _typed = True
+    """Whether a raw item that isn't there yet is one of the openai package."""
+
+    def __init__(self, agent: Agent[Any], raw_item: Any) -> None:
+        self._agent: Any = agent
+        self._item: Item | None = raw_item if isinstance(raw_item, dict) else None
+        self._raw = raw_item
+
+    @classmethod
+    def of(cls, agent: Agent[Any], item: Item, raw: Any = None, **more: Any) -> Self:
+        """The item of a dict in wire form, and of the object ``raw`` that it came from, if that is known."""
+        made = cls(agent, item, **more)
+        if raw is not None or cls._typed:
+            made._raw = raw
+        return made
+
+    @property
+    def agent(self) -> Agent[Any]:
+        """Whose item it is. None when it was released and nobody else holds it."""
+        return _held(self._agent)
+
+    @property
+    def item(self) -> Item:
+        """The item in wire form, as it came."""
+        if self._item is None:
+            self._item = as_item(self._raw)
+        return self._item
 
     @property
     def raw_item(self) -> Any:
-        if self.raw is None:
-            self.raw = typed_items([self.item])[0]
-        return self.raw
+        """The item as the model's client or a tool made it."""
+        if self._raw is None:
+            self._raw = typed_items([self.item])[0]
+        return self._raw
 
     def to_input_item(self) -> Item:
-        """The item as input for a next call."""
-        return self.item
+        """The item as input for a next call: a copy, without what only a provider writes."""
+        return input_form(self.item)
+
+    def release_agent(self) -> None:
+        """Hold the agent no longer; ``agent`` is there as long as somebody else holds it."""
+        self._agent = _released(self._agent)
+
+    def __repr__(self) -> str:
+        agent = self.agent
+        whose = None if agent is None else agent.name
+        return f"{type(self).__name__}(agent={whose!r}, raw_item={self._item if self._raw is None else self._raw!r})"
+
+
+def _held(agent: Any) -> Agent[Any]:
+    held: Any = agent() if isinstance(agent, ref) else agent
+    return held  # type: ignore[no-any-return]
+
+
+def _released(agent: Any) -> Any:
+    return agent if agent is None or isinstance(agent, ref) else ref(agent)
+
+
+def _call_id(item: Item) -> str | None:
+    """What names a call; calls that a provider makes have only an id."""
+    return item.get("call_id") or item.get("id")
 
 
 class MessageOutputItem(RunItem):
     """A message of the model."""
 
+    __slots__ = ()
     type = "message_output_item"
 
 
 class ReasoningItem(RunItem):
     """What the model let see of its reasoning."""
 
+    __slots__ = ()
     type = "reasoning_item"
 
 
+class CompactionItem(RunItem):
+    """A conversation that the provider made short."""
+
+    __slots__ = ()
+    type = "compaction_item"
+
+
+class ToolSearchCallItem(RunItem):
+    """A search for tools that the model may load."""
+
+    __slots__ = ()
+    type = "tool_search_call_item"
+
+
+class ToolSearchOutputItem(RunItem):
+    """The tools that a search found."""
+
+    __slots__ = ()
+    type = "tool_search_output_item"
+
+
+class MCPListToolsItem(RunItem):
+    """The tools of an MCP server that the provider talks to."""
+
+    __slots__ = ()
+    type = "mcp_list_tools_item"
+
+
+class MCPApprovalRequestItem(RunItem):
+    """The provider asks whether an MCP tool may be called."""
+
+    __slots__ = ()
+    type = "mcp_approval_request_item"
+
+
+class MCPApprovalResponseItem(RunItem):
+    """What the provider was told of an MCP tool's call."""
+
+    __slots__ = ()
+    type = "mcp_approval_response_item"
+    _typed = False
+
+
 class InputItem(RunItem):
-    """Input that joined the run after its start."""
+    """Input that joined the run after its start. ``input_id``: names it in this run."""
 
+    __slots__ = ("input_id",)
     type = "input_item"
+    _typed = False
 
-    @property
-    def raw_item(self) -> Any:
-        return self.item
+    def __init__(self, agent: Agent[Any], raw_item: Any, input_id: str = "") -> None:
+        super().__init__(agent, raw_item)
+        self.input_id = input_id
 
 
 class UnknownItem(RunItem):
     """An item of a type that flowcore has no class for; kept as it came."""
 
+    __slots__ = ()
     type = "unknown_item"
 
 
 class ToolCallItem(RunItem):
-    """A tool's call."""
+    """A tool's call. ``description`` and ``title``: the tool's. ``tool_origin``: where the tool comes from; None of one
+    that the provider hosts."""
 
+    __slots__ = ("description", "title", "tool_origin")
     type = "tool_call_item"
+
+    def __init__(
+        self,
+        agent: Agent[Any],
+        raw_item: Any,
+        description: str | None = None,
+        title: str | None = None,
+        tool_origin: ToolOrigin | None = None,
+    ) -> None:
+        super().__init__(agent, raw_item)
+        self.description = description
+        self.title = title
+        self.tool_origin = tool_origin
 
     @property
     def tool_name(self) -> str | None:
+        """The tool's name; None of a hosted tool, whose call only has a type."""
         return self.item.get("name")
 
     @property
     def call_id(self) -> str | None:
-        return self.item.get("call_id")
+        """The call's id."""
+        return _call_id(self.item)
 
 
-class HandoffCallItem(ToolCallItem):
+class HandoffCallItem(RunItem):
     """A handoff, asked for."""
 
+    __slots__ = ()
     type = "handoff_call_item"
-
-
-@dataclass(eq=False)
-class ToolCallOutputItem(RunItem):
-    """What a tool gave. ``output``: the Python value in the process that ran the tool, else what the model was told."""
-
-    output: Any = None
-    type = "tool_call_output_item"
-
-    @property
-    def raw_item(self) -> Any:
-        return self.item
 
     @property
     def call_id(self) -> str | None:
-        return self.item.get("call_id")
+        """The call's id."""
+        return _call_id(self.item)
 
 
-@dataclass(eq=False)
-class HandoffOutputItem(RunItem):
-    """A handoff, done."""
+class ToolCallOutputItem(RunItem):
+    """What a tool gave. ``output``: the Python value in the process that ran the tool, else what the model was told.
+    ``custom_data``: what the tool's ``custom_data_extractor`` made of it; the model never sees it."""
 
-    source_agent: Any = field(default=None, repr=False)
-    target_agent: Any = field(default=None, repr=False)
-    type = "handoff_output_item"
+    __slots__ = ("custom_data", "output", "tool_origin")
+    type = "tool_call_output_item"
+    _typed = False
+
+    def __init__(
+        self,
+        agent: Agent[Any],
+        raw_item: Any,
+        output: Any,
+        tool_origin: ToolOrigin | None = None,
+        custom_data: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(agent, raw_item)
+        self.output = output
+        self.tool_origin = tool_origin
+        self.custom_data = custom_data
 
     @property
-    def raw_item(self) -> Any:
-        return self.item
+    def call_id(self) -> str | None:
+        """The id of the call that this is the output of."""
+        return _call_id(self.item)
 
 
-@dataclass(eq=False)
+class HandoffOutputItem(RunItem):
+    """A handoff, done: from ``source_agent`` to ``target_agent``."""
+
+    __slots__ = ("_source", "_target")
+    type = "handoff_output_item"
+    _typed = False
+
+    def __init__(self, agent: Agent[Any], raw_item: Any, source_agent: Agent[Any], target_agent: Agent[Any]) -> None:
+        super().__init__(agent, raw_item)
+        self._source: Any = source_agent
+        self._target: Any = target_agent
+
+    @property
+    def source_agent(self) -> Agent[Any]:
+        """Who handed off."""
+        return _held(self._source)
+
+    @property
+    def target_agent(self) -> Agent[Any]:
+        """Who goes on."""
+        return _held(self._target)
+
+    def release_agent(self) -> None:
+        super().release_agent()
+        self._source = _released(self._source)
+        self._target = _released(self._target)
+
+
 class ToolApprovalItem(RunItem):
     """A call that waits for a person. ``request``: what to answer; ``result.run.answer(item.call_id, True)`` approves
     it."""
 
-    request: Any = None
+    __slots__ = ("_name", "request", "tool_namespace", "tool_origin")
     type = "tool_approval_item"
 
-    @property
-    def name(self) -> str:
-        return str(self.item["name"])
+    def __init__(
+        self,
+        agent: Agent[Any],
+        raw_item: Any,
+        tool_name: str | None = None,
+        *,
+        tool_namespace: str | None = None,
+        tool_origin: ToolOrigin | None = None,
+        request: Any = None,
+    ) -> None:
+        super().__init__(agent, raw_item)
+        self._name = tool_name
+        self.tool_namespace = tool_namespace if tool_namespace is not None else self.item.get("namespace")
+        self.tool_origin = tool_origin
+        self.request = request
 
-    tool_name = name
-    qualified_name = name
+    @property
+    def tool_name(self) -> str | None:
+        """The tool's name."""
+        return self._name if self._name is not None else self.item.get("name")
 
     @property
-    def arguments(self) -> str:
-        return str(self.item.get("arguments") or "")
+    def name(self) -> str | None:
+        """The tool's name."""
+        return self.tool_name
 
     @property
-    def call_id(self) -> str:
-        return str(self.item["call_id"])
+    def qualified_name(self) -> str | None:
+        """The tool's name with its namespace, where it has one: ``namespace.name``."""
+        name = self.tool_name
+        return f"{self.tool_namespace}.{name}" if name and self.tool_namespace else name
 
     @property
-    def raw_item(self) -> Any:
-        return self.item
+    def arguments(self) -> str | None:
+        """The arguments as the model wrote them, JSON text, or a custom tool's input; None of a call that has none."""
+        found = self.item.get("arguments", self.item.get("input"))
+        return found if found is None or isinstance(found, str) else dumps(found).decode("utf-8", "surrogatepass")
+
+    @property
+    def call_id(self) -> str | None:
+        """The call's id."""
+        return _call_id(self.item)
+
+    def to_input_item(self) -> Item:
+        """Raises AgentsException: a question to a person is no model's input."""
+        raise AgentsException(
+            "ToolApprovalItem cannot be converted to an input item: it's a question to a person. Leave it out; the"
+            " call that it asks about is an item of its own"
+        )
 
 
 class ItemHelpers:
-    """Reading items."""
-
-    @staticmethod
-    def text_message_output(item: RunItem) -> str:
-        """A message's text."""
-        return text_of(item.item)
-
-    @staticmethod
-    def text_message_outputs(items: Sequence[RunItem]) -> str:
-        """The text of all messages, joined."""
-        return "".join(text_of(one.item) for one in items if isinstance(one, MessageOutputItem))
+    """Reading items, and making them."""
 
     @staticmethod
     def extract_last_content(message: Any) -> str:
-        """The text, or the refusal, of a message."""
-        item = _as_dict(message)
-        return text_of(item) or refusal_of(item) or ""
+        """The last part of a message, text or refusal; "" of anything else."""
+        parts = _parts(message)
+        return (_text(parts[-1]) or _refusal(parts[-1]) or "") if parts else ""
 
     @staticmethod
     def extract_last_text(message: Any) -> str | None:
-        """The text of a message, None if it has none."""
-        return text_of(_as_dict(message)) or None
+        """The last part of a message, if it's text."""
+        parts = _parts(message)
+        return _text(parts[-1]) if parts else None
+
+    @staticmethod
+    def extract_text(message: Any) -> str | None:
+        """The text of a message, all parts joined; None if there is none."""
+        return "".join(_text(part) or "" for part in _parts(message)) or None
+
+    @staticmethod
+    def extract_refusal(message: Any) -> str | None:
+        """What a message refuses with, if it does."""
+        return "".join(_refusal(part) or "" for part in _parts(message)) or None
 
     @staticmethod
     def input_to_new_input_list(input: Any) -> list[Item]:
-        """An input as items."""
-        return input_items(input)
+        """An input as items: a new list, of copies."""
+        return new_input_list(input)
+
+    @staticmethod
+    def text_message_output(message: RunItem) -> str:
+        """A message item's text."""
+        return ItemHelpers.extract_text(message.item) or ""
+
+    @staticmethod
+    def text_message_outputs(items: Sequence[RunItem]) -> str:
+        """The text of all messages among some items, joined."""
+        return "".join(ItemHelpers.text_message_output(one) for one in items if isinstance(one, MessageOutputItem))
+
+    @staticmethod
+    def tool_call_output_item(
+        tool_call: Any,
+        output: Any,
+        *,
+        output_json_schema: dict[str, Any] | None = None,
+        output_type_adapter: TypeAdapter[Any] | None = None,
+    ) -> Item:
+        """What a model is told of a call's output, in wire form. With a schema or an adapter the output is an object,
+        told as its JSON. Raises UserError where it isn't."""
+        if output_type_adapter is not None or output_json_schema is not None:
+            output = _object_text(output, output_type_adapter)
+        item = function_output(as_item(tool_call)["call_id"], output_to_wire(output))
+        return ItemHelpers.copy_tool_call_caller(tool_call, item)
+
+    @staticmethod
+    def copy_tool_call_caller(tool_call: Any, output_item: Item) -> Item:
+        """The output's item, saying as its call does which program made the call, if one did."""
+        caller = as_item(tool_call).get("caller")
+        return output_item if caller is None else {**output_item, "caller": caller}
 
 
-def _as_dict(message: Any) -> Item:
-    return message if isinstance(message, dict) else dict(message.to_dict())
+def _parts(message: Any) -> Sequence[Any]:
+    """A message's parts in wire form; none of anything else."""
+    if isinstance(message, RunItem):
+        message = message.item
+    item = as_item(message)
+    if item.get("type", "message") != "message":
+        return ()
+    content = item.get("content") or ()
+    return [{"type": "output_text", "text": content}] if isinstance(content, str) else content
+
+
+def _text(part: Item) -> str | None:
+    return part.get("text") if part.get("type") in ("output_text", "text", "input_text") else None
+
+
+def _refusal(part: Item) -> str | None:
+    return part.get("refusal") if part.get("type") == "refusal" else None
+
+
+def _object_text(output: Any, adapter: TypeAdapter[Any] | None) -> str:
+    """An output that was declared as an object, as JSON text."""
+    try:
+        if adapter is not None:
+            output = adapter.dump_python(adapter.validate_python(output), mode="json", by_alias=True)
+    except (ValidationError, PydanticSerializationError) as error:
+        raise UserError(f"the tool's output isn't of its declared type: {error}") from error
+    if not isinstance(output, Mapping):
+        raise UserError(f"the tool's output is declared as a JSON object, and is a {type(output).__name__}")
+    return dumps(dict(output)).decode("utf-8", "surrogatepass")
 
 
 class Reader:
     """Reads an agent's journal item by item: whose each is, and which class. Facts are taken in order, each once."""
 
-    def __init__(self, agents: dict[str, Agent[Any]], first: str, options: Options) -> None:
+    def __init__(
+        self, agents: Mapping[str, Agent[Any]], first: str, options: Options, before: Sequence[Item] = ()
+    ) -> None:
+        """``before``: the items that are there already, where the reading begins midway."""
         self.agents = agents
         self.agent = agents[first]
         self.options = options
+        self._known: dict[str, dict[str, Described]] = {}
+        self._called: dict[str, str] = {
+            _call_id(item) or "": item["name"] for item in before if item.get("type") in _CLASSES and "name" in item
+        }
 
-    def items_of(self, fact: Transition, new: Sequence[Item]) -> list[RunItem]:
-        """The items that a transition brought."""
-        made = [self._item(fact, item, position) for position, item in enumerate(new)]
+    def items_of(
+        self, fact: Transition, new: Sequence[Item], custom: Mapping[str, dict[str, Any]] | None = None
+    ) -> list[RunItem]:
+        """The items that a transition brought. ``custom``: the app's own data of calls, by call id."""
+        made = [self._item(fact, item, position, custom or {}) for position, item in enumerate(new)]
         target = fact.update.get("agent")
         if fact.node == "handoff" and target is not None:
             self.agent = self.agents[target]
         return made
 
-    def _item(self, fact: Transition, item: Item, position: int) -> RunItem:
+    def _item(self, fact: Transition, item: Item, position: int, custom: Mapping[str, dict[str, Any]]) -> RunItem:
         agent = self.agent
         kind = item.get("type", "message")
-        if kind == "function_call_output":
-            call_id = item["call_id"]
+        raw = self.options.raw.get((fact.visit, position)) if fact.node == "call_model" else None
+        if kind in _OUTPUTS:
+            call_id = _call_id(item) or ""
             if position == 0 and fact.node == "handoff":  # the others are told that they're ignored
                 target = self.agents.get(str(fact.update.get("agent")))
-                return HandoffOutputItem(agent, item, source_agent=agent, target_agent=target)
-            return ToolCallOutputItem(
-                agent, item, output=self.options.values.get((fact.visit, call_id), item["output"])
-            )
-        if kind == "message" and item.get("role") == "user":
-            return InputItem(agent, item)
-        cls: type[RunItem] = _CLASSES.get(kind, UnknownItem)
-        if kind == "function_call" and any(one.tool_name == item["name"] for one in agent.resolved_handoffs):
-            cls = HandoffCallItem
-        return cls(agent, item, self.options.raw.get((fact.visit, position)))
+                return HandoffOutputItem.of(agent, item, source_agent=agent, target_agent=target)
+            output = self.options.values.get((fact.visit, call_id), item.get("output"))
+            origin = self._described(self._called.get(call_id)).origin
+            data = custom.get(call_id)
+            data = None if data is None else copy_json(data)
+            return ToolCallOutputItem.of(agent, item, raw, output=output, tool_origin=origin, custom_data=data)
+        if kind == "message" and item.get("role") in _ASKING:
+            return InputItem.of(agent, item, input_id=item.get("id") or f"input_{fact.seq}_{position}")
+        cls = _CLASSES.get(kind, UnknownItem)
+        if cls is not ToolCallItem:
+            return cls.of(agent, item, raw)
+        name = item.get("name")
+        if kind == "function_call" and any(one.tool_name == name for one in agent.resolved_handoffs):
+            return HandoffCallItem.of(agent, item, raw)
+        if name is not None:
+            self._called[_call_id(item) or ""] = name
+        told = self._described(name)
+        return ToolCallItem.of(
+            agent, item, raw, description=told.description, title=told.title, tool_origin=told.origin
+        )
+
+    def _described(self, name: str | None) -> Described:
+        """What is known of the current agent's tool of this name."""
+        if name is None:
+            return UNKNOWN
+        known = self._known.get(self.agent.name)
+        if known is None:
+            known = self._known[self.agent.name] = described_tools(self.agent)
+        return known.get(name, UNKNOWN)
 
 
 _CLASSES: dict[str, type[RunItem]] = {
     "message": MessageOutputItem,
     "reasoning": ReasoningItem,
-    "function_call": ToolCallItem,
-    "custom_tool_call": ToolCallItem,
-    "web_search_call": ToolCallItem,
-    "file_search_call": ToolCallItem,
-    "computer_call": ToolCallItem,
-    "code_interpreter_call": ToolCallItem,
-    "image_generation_call": ToolCallItem,
-    "mcp_call": ToolCallItem,
-    "local_shell_call": ToolCallItem,
-}
+    "compaction": CompactionItem,
+    "tool_search_call": ToolSearchCallItem,
+    "tool_search_output": ToolSearchOutputItem,
+    "mcp_list_tools": MCPListToolsItem,
+    "mcp_approval_request": MCPApprovalRequestItem,
+    "mcp_approval_response": MCPApprovalResponseItem,
+    **dict.fromkeys(
+        (
+            "function_call", "custom_tool_call", "web_search_call", "file_search_call", "computer_call",
+            "code_interpreter_call", "image_generation_call", "mcp_call", "local_shell_call", "shell_call",
+            "apply_patch_call", "program",
+        ),
+        ToolCallItem,
+    ),
+}  # fmt: skip
+_ASKING = frozenset(("user", "system", "developer"))
+"""The roles of messages that no model made."""
+_OUTPUTS = frozenset(
+    (
+        "function_call_output", "custom_tool_call_output", "computer_call_output", "local_shell_call_output",
+        "shell_call_output", "apply_patch_call_output", "program_output",
+    )
+)  # fmt: skip
+"""The outputs of calls."""
 
 
 def items_by_fact(state: AgentState) -> dict[int, list[Item]]:
@@ -240,15 +526,16 @@ def items_by_fact(state: AgentState) -> dict[int, list[Item]]:
 
 
 def run_items(
-    state: AgentState, facts: Sequence[Fact], agents: dict[str, Agent[Any]], first: str, options: Options
+    state: AgentState, facts: Sequence[Fact], agents: Mapping[str, Agent[Any]], first: str, options: Options
 ) -> list[RunItem]:
     """Everything that the run brought, its input left out."""
     reader = Reader(agents, first, options)
     by_fact = items_by_fact(state)
+    custom = getattr(state, "custom", None)
     made: list[RunItem] = []
     for fact in facts:
         if isinstance(fact, Transition):
-            made += reader.items_of(fact, by_fact.get(fact.seq, ()))
+            made += reader.items_of(fact, by_fact.get(fact.seq, ()), custom)
     return made
 
 

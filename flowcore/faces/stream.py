@@ -4,45 +4,73 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from flowcore.agents.agent import AgentSpec as Agent
+from flowcore.agents.items import TResponseStreamEvent
 from flowcore.engine.events import Emitted, Event
 from flowcore.engine.run import Run
 from flowcore.faces.items import (
     HandoffCallItem,
     HandoffOutputItem,
+    MCPApprovalRequestItem,
+    MCPApprovalResponseItem,
+    MCPListToolsItem,
     MessageOutputItem,
     Reader,
     ReasoningItem,
     RunItem,
     ToolCallItem,
     ToolCallOutputItem,
+    ToolSearchCallItem,
+    ToolSearchOutputItem,
 )
 from flowcore.graph.node import RETRY
 from flowcore.machine.facts import Transition
 from flowcore.models.openai_types import typed_event
 
 
-@dataclass(eq=False)
 class RawResponsesStreamEvent:
-    """An event of the model's provider, as it came; made into an object of the openai package when it's read."""
+    """An event of the model's provider, as it came (``raw``). ``data``: as an object of the openai package, made when
+    it's read; a dict of a type that it doesn't know stays one."""
 
-    raw: Any
+    __slots__ = ("raw",)
     type = "raw_response_event"
 
+    def __init__(self, data: TResponseStreamEvent) -> None:
+        self.raw = data
+
     @property
-    def data(self) -> Any:
+    def data(self) -> TResponseStreamEvent:
         if isinstance(self.raw, dict):
             self.raw = typed_event(self.raw)
         return self.raw
 
+    def __repr__(self) -> str:
+        return f"RawResponsesStreamEvent(data={self.raw!r})"
+
+
+RunItemStreamEventName: TypeAlias = Literal[
+    "message_output_created",
+    "handoff_requested",
+    "handoff_occured",
+    "tool_called",
+    "tool_search_called",
+    "tool_search_output_created",
+    "tool_output",
+    "reasoning_item_created",
+    "mcp_approval_requested",
+    "mcp_approval_response",
+    "mcp_list_tools",
+]
+"""What became of an item. (The spelling of "occured" is what programs compare with.)"""
+
 
 @dataclass(eq=False)
 class RunItemStreamEvent:
-    """An item of the run, committed."""
+    """An item of the run, committed: a model's items when the whole reply is there, then what its calls gave."""
 
-    name: str
+    name: RunItemStreamEventName
     item: RunItem
     type = "run_item_stream_event"
 
@@ -67,14 +95,20 @@ class ModelRetryStreamEvent:
 
 StreamEvent: TypeAlias = RawResponsesStreamEvent | RunItemStreamEvent | AgentUpdatedStreamEvent | ModelRetryStreamEvent
 
-_NAMES: list[tuple[type[RunItem], str]] = [
-    (HandoffCallItem, "handoff_requested"),
-    (HandoffOutputItem, "handoff_occured"),
-    (MessageOutputItem, "message_output_created"),
-    (ReasoningItem, "reasoning_item_created"),
-    (ToolCallItem, "tool_called"),
-    (ToolCallOutputItem, "tool_output"),
-]
+_NAMES: dict[type[RunItem], RunItemStreamEventName] = {
+    HandoffCallItem: "handoff_requested",
+    HandoffOutputItem: "handoff_occured",
+    MCPApprovalRequestItem: "mcp_approval_requested",
+    MCPApprovalResponseItem: "mcp_approval_response",
+    MCPListToolsItem: "mcp_list_tools",
+    MessageOutputItem: "message_output_created",
+    ReasoningItem: "reasoning_item_created",
+    ToolCallItem: "tool_called",
+    ToolCallOutputItem: "tool_output",
+    ToolSearchCallItem: "tool_search_called",
+    ToolSearchOutputItem: "tool_search_output_created",
+}
+"""The event of each class of items; of others there is none."""
 
 
 class Translator:
@@ -83,7 +117,8 @@ class Translator:
     def __init__(self, run: Run, options: Any) -> None:
         crew = run.definition.bound
         self.run = run
-        self.reader = Reader(crew.agents, crew.current(run.state).name, options)
+        state = run.state
+        self.reader = Reader(crew.agents, crew.current(state).name, options, state.items)
         self.agent = self.reader.agent
         self._said = False
         """Whether the attempt that goes on has emitted anything."""
@@ -107,8 +142,8 @@ class Translator:
         if not isinstance(fact, Transition) or not ("items" in fact.update or "agent" in fact.update):
             return
         items = new_items(self.run, fact.seq)
-        for item in self.reader.items_of(fact, items):
-            name = next((name for cls, name in _NAMES if isinstance(item, cls)), None)
+        for item in self.reader.items_of(fact, items, getattr(self.run.state, "custom", None)):
+            name = _NAMES.get(type(item))
             if name is not None:
                 yield RunItemStreamEvent(name, item)
         if self.reader.agent is not self.agent:

@@ -10,45 +10,108 @@ if TYPE_CHECKING:
         HandoffSpec,
         Item,
         Model,
+        ModelProvider,
         ModelResponse,
         ModelTracing,
         OutputSchema,
         ToolSpec,
     )
-    from flowcore.models.local import LocalModel
-    from flowcore.models.openai_chat import OpenAIChatCompletionsModel
-    from flowcore.models.openai_responses import OpenAIResponsesModel
-    from flowcore.models.provider import DefaultModelProvider, ModelProvider, close_models, get_model
+    from flowcore.models.litellm_model import (
+        LitellmModel,
+    )
+    from flowcore.models.litellm_provider import (
+        LitellmProvider,
+    )
+    from flowcore.models.local import (
+        LocalModel,
+    )
+    from flowcore.models.openai_chat import (
+        OpenAIChatCompletionsModel,
+    )
+    from flowcore.models.openai_defaults import (
+        set_default_openai_api,
+        set_default_openai_client,
+        set_default_openai_key,
+    )
+    from flowcore.models.openai_provider import (
+        OpenAIProvider,
+    )
+    from flowcore.models.openai_responses import (
+        OpenAIResponsesModel,
+    )
+    from flowcore.models.provider import (
+        LocalProvider,
+        MultiProvider,
+        MultiProviderMap,
+        close_models,
+        default_provider,
+        get_model,
+    )
+    from flowcore.models.retry import (
+        ModelRetryAdvice,
+        ModelRetryAdviceRequest,
+        ModelRetryNormalizedError,
+        RetryDecision,
+        RetryPolicy,
+        RetryPolicyContext,
+        retry_policies,
+    )
     from flowcore.models.settings import (
         MCPToolChoice,
         ModelRetryBackoffSettings,
         ModelRetrySettings,
         ModelSettings,
     )
-    from flowcore.models.usage import InputTokensDetails, OutputTokensDetails, Usage
+    from flowcore.models.usage import (
+        InputTokensDetails,
+        OutputTokensDetails,
+        RequestUsage,
+        Usage,
+        deserialize_usage,
+        serialize_usage,
+    )
 
 __all__ = [
-    "DefaultModelProvider",
     "HandoffSpec",
     "InputTokensDetails",
     "Item",
+    "LitellmModel",
+    "LitellmProvider",
     "LocalModel",
+    "LocalProvider",
     "MCPToolChoice",
     "Model",
     "ModelProvider",
     "ModelResponse",
+    "ModelRetryAdvice",
+    "ModelRetryAdviceRequest",
     "ModelRetryBackoffSettings",
+    "ModelRetryNormalizedError",
     "ModelRetrySettings",
     "ModelSettings",
     "ModelTracing",
+    "MultiProvider",
+    "MultiProviderMap",
     "OpenAIChatCompletionsModel",
+    "OpenAIProvider",
     "OpenAIResponsesModel",
     "OutputSchema",
     "OutputTokensDetails",
+    "RequestUsage",
+    "RetryDecision",
+    "RetryPolicy",
+    "RetryPolicyContext",
     "ToolSpec",
     "Usage",
     "close_models",
+    "default_provider",
+    "deserialize_usage",
     "get_model",
+    "retry_policies",
+    "serialize_usage",
+    "set_default_openai_api",
+    "set_default_openai_client",
+    "set_default_openai_key",
 ]
 
 _MODULES = {
@@ -56,17 +119,54 @@ _MODULES = {
         "HandoffSpec",
         "Item",
         "Model",
+        "ModelProvider",
         "ModelResponse",
         "ModelTracing",
         "OutputSchema",
         "ToolSpec",
     ),
+    "litellm_model": ("LitellmModel",),
+    "litellm_provider": ("LitellmProvider",),
     "local": ("LocalModel",),
     "openai_chat": ("OpenAIChatCompletionsModel",),
+    "openai_defaults": (
+        "set_default_openai_api",
+        "set_default_openai_client",
+        "set_default_openai_key",
+    ),
+    "openai_provider": ("OpenAIProvider",),
     "openai_responses": ("OpenAIResponsesModel",),
-    "provider": ("DefaultModelProvider", "ModelProvider", "close_models", "get_model"),
-    "settings": ("MCPToolChoice", "ModelRetryBackoffSettings", "ModelRetrySettings", "ModelSettings"),
-    "usage": ("InputTokensDetails", "OutputTokensDetails", "Usage"),
+    "provider": (
+        "LocalProvider",
+        "MultiProvider",
+        "MultiProviderMap",
+        "close_models",
+        "default_provider",
+        "get_model",
+    ),
+    "retry": (
+        "ModelRetryAdvice",
+        "ModelRetryAdviceRequest",
+        "ModelRetryNormalizedError",
+        "RetryDecision",
+        "RetryPolicy",
+        "RetryPolicyContext",
+        "retry_policies",
+    ),
+    "settings": (
+        "MCPToolChoice",
+        "ModelRetryBackoffSettings",
+        "ModelRetrySettings",
+        "ModelSettings",
+    ),
+    "usage": (
+        "InputTokensDetails",
+        "OutputTokensDetails",
+        "RequestUsage",
+        "Usage",
+        "deserialize_usage",
+        "serialize_usage",
+    ),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -16,6 +16,7 @@ from flowcore.errors import ModelBehaviorError
 from flowcore.models.usage import Usage
 
 if TYPE_CHECKING:
+    from flowcore.models.retry import ModelRetryAdvice, ModelRetryAdviceRequest
     from flowcore.models.settings import ModelSettings
 
 Item: TypeAlias = dict[str, Any]
@@ -144,5 +145,20 @@ class Model:
         """The same call, streamed: the provider's events, then the ``ModelResponse``."""
         raise NotImplementedError(f"{type(self).__name__} has to define stream_response")
 
+    def get_retry_advice(self, request: ModelRetryAdviceRequest) -> ModelRetryAdvice | None:
+        """What the provider advises after a failed call; None: nothing but what the error tells."""
+        return None
+
     async def close(self) -> None:
         """Give back what the model holds (connections, a local server)."""
+
+
+class ModelProvider:
+    """Finds models by name. Subclass it to bring models of your own, and give it to a run."""
+
+    def get_model(self, model_name: str | None) -> Model:
+        """The model of this name; None asks for the default. Raises ``UserError`` for a name it doesn't know."""
+        raise NotImplementedError(f"{type(self).__name__} has to define get_model")
+
+    async def aclose(self) -> None:
+        """Give back what the models hold."""

@@ -19,19 +19,32 @@ Message = dict[str, Any]
 PROVIDER_DATA = "provider_data"
 """Where a function_call item keeps what a provider put beside its tool call, e.g. a signature it wants to see again."""
 
+THINKING = "thinking_blocks"
+"""What some providers put beside their reasoning, signed, and want to see again before the calls that it led to."""
+
+_FUNCTION_KEYS = ("name", "description", "parameters", "strict")
 _CALL_KEYS = frozenset({"id", "type", "index", "function", "custom"})
 
 
 class _Messages:
-    """Messages as they're being put together."""
+    """Messages as they're being put together.
 
-    def __init__(self) -> None:
+    ``thinking``: whether the provider wants to see the thinking blocks again that it put beside its reasoning.
+    """
+
+    def __init__(self, thinking: bool) -> None:
         self.messages: list[Message] = []
+        self.thinking = thinking
+        self.thought: list[Any] = []
         self._attachments: list[dict[str, Any]] = []
 
     def add(self, message: Message) -> None:
         if message["role"] != "tool":
             self.flush()
+        if self.thought:
+            blocks, self.thought = self.thought, []
+            if message["role"] == "assistant":
+                message = {**message, THINKING: blocks}
         self.messages.append(message)
 
     def add_tool_call(self, call: dict[str, Any]) -> None:
@@ -52,9 +65,13 @@ class _Messages:
             self.messages.append({"role": "user", "content": parts})
 
 
-def items_to_messages(system_instructions: str | None, input: str | Sequence[Mapping[str, Any]]) -> list[Message]:
-    """The messages of a chat. Raises ``UserError`` for an item that Chat Completions has no form for."""
-    made = _Messages()
+def items_to_messages(
+    system_instructions: str | None, input: str | Sequence[Mapping[str, Any]], *, thinking: bool = False
+) -> list[Message]:
+    """The messages of a chat. ``thinking``: give back the thinking blocks that the provider put beside its reasoning.
+
+    Raises ``UserError`` for an item that Chat Completions has no form for."""
+    made = _Messages(thinking)
     if system_instructions is not None:
         made.add({"role": "system", "content": system_instructions})
     if isinstance(input, str):
@@ -128,8 +145,10 @@ def _tool_output(item: Mapping[str, Any], made: _Messages) -> None:
     made.add({"role": "tool", "tool_call_id": item["call_id"], "content": content})
 
 
-def _nothing(item: Mapping[str, Any], made: _Messages) -> None:
-    """A reasoning item: a chat has no place for it."""
+def _reasoning(item: Mapping[str, Any], made: _Messages) -> None:
+    """A chat has no place for it; its blocks go with the message that it led to."""
+    if made.thinking:
+        made.thought = list(item.get(PROVIDER_DATA, {}).get(THINKING, ()))
 
 
 _CONVERTERS: dict[str, Callable[[Mapping[str, Any], _Messages], None]] = {
@@ -138,7 +157,7 @@ _CONVERTERS: dict[str, Callable[[Mapping[str, Any], _Messages], None]] = {
     "custom_tool_call": _custom_tool_call,
     "function_call_output": _tool_output,
     "custom_tool_call_output": _tool_output,
-    "reasoning": _nothing,
+    "reasoning": _reasoning,
 }
 
 
@@ -177,15 +196,26 @@ def _file_to_chat(part: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def tools_to_chat(tools: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Tools in wire form as a chat has them. Raises ``UserError`` for a hosted tool."""
+    """Tools in wire form as a chat has them. Raises ``UserError`` for what a chat can't have: hosted tools, namespaces,
+    tools that only code may call."""
     converted = []
     for tool in tools:
+        if tool.get("type") == "namespace":
+            raise UserError(
+                f"the namespace '{tool['name']}' can't be sent through Chat Completions; use OpenAIResponsesModel, or "
+                "give its tools without a namespace"
+            )
         if tool.get("type") != "function":
             raise UserError(
                 f"the hosted tool '{tool.get('type')}' runs at OpenAI's Responses API; use OpenAIResponsesModel, or "
                 "a function tool in its place"
             )
-        function = tool.get("function") or {name: value for name, value in tool.items() if name != "type"}
+        if "direct" not in tool.get("allowed_callers", ("direct",)):
+            raise UserError(
+                f"the tool '{tool['name']}' may be called by code only, and in Chat Completions the model calls; use "
+                "OpenAIResponsesModel, or allow 'direct'"
+            )
+        function = tool.get("function") or {name: tool[name] for name in _FUNCTION_KEYS if name in tool}
         converted.append({"type": "function", "function": function})
     return converted
 
@@ -212,7 +242,9 @@ def message_to_items(message: Mapping[str, Any], finish_reason: str | None) -> l
     status = "incomplete" if finish_reason == "length" else "completed"
     reasoning = message.get("reasoning_content") or message.get("reasoning")
     text, refusal = message.get("content") or "", message.get("refusal") or ""
-    items = [reasoning_item(reasoning)] if isinstance(reasoning, str) and reasoning else []
+    reasoning = reasoning if isinstance(reasoning, str) else ""
+    blocks = message.get(THINKING)
+    items = [reasoning_item(reasoning, blocks=blocks)] if reasoning or blocks else []
     if not text and not refusal and finish_reason == "content_filter":
         refusal = FILTERED
     if text or refusal:
@@ -231,13 +263,14 @@ def new_id(prefix: str) -> str:
     return f"{prefix}_{uuid4().hex}"
 
 
-def reasoning_item(text: str, id: str | None = None) -> Item:
-    """What a model thought, where a chat tells it."""
-    return {
+def reasoning_item(text: str, id: str | None = None, blocks: Sequence[Any] | None = None) -> Item:
+    """What a model thought, where a chat tells it. ``blocks``: its thinking blocks, kept under ``provider_data``."""
+    item = {
         "id": id or new_id("rs"),
         "type": "reasoning",
-        "summary": [{"type": "summary_text", "text": text}],
+        "summary": [{"type": "summary_text", "text": text}] if text else [],
     }
+    return item | {PROVIDER_DATA: {THINKING: list(blocks)}} if blocks else item
 
 
 def message_item(

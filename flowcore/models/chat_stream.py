@@ -8,6 +8,7 @@ from typing import Any
 from flowcore.models.base import Item
 from flowcore.models.chat_convert import (
     FILTERED,
+    THINKING,
     call_item,
     message_item,
     new_id,
@@ -67,6 +68,7 @@ class ChatReply:
         self._events: ReplyEvents | None = None
         self._count = 0
         self._reasoning: _Growing | None = None
+        self._thought: list[dict[str, Any]] = []
         self._message: _Growing | None = None
         self._refusal: list[str] = []
         self._annotations: list[Any] = []
@@ -87,8 +89,11 @@ class ChatReply:
 
     def _feed_delta(self, events: ReplyEvents, delta: Mapping[str, Any]) -> Iterator[Event]:
         reasoning = delta.get("reasoning_content") or delta.get("reasoning")
-        if isinstance(reasoning, str) and reasoning:
-            yield from self._feed_reasoning(events, reasoning)
+        blocks = delta.get(THINKING) or ()
+        if blocks or (isinstance(reasoning, str) and reasoning):
+            yield from self._feed_reasoning(events, reasoning if isinstance(reasoning, str) else "")
+        for block in blocks:
+            self._think(block)
         if delta.get("content"):
             yield from self._feed_text(events, delta["content"])
         if delta.get("refusal"):
@@ -107,8 +112,18 @@ class ChatReply:
             self._reasoning = self._grow("rs")
             empty = {"id": self._reasoning.id, "type": "reasoning", "summary": []}
             yield events.item_added(self._reasoning.index, empty)
-        self._reasoning.text.append(text)
-        yield events.reasoning_delta(self._reasoning.index, self._reasoning.id, text)
+        if text:
+            self._reasoning.text.append(text)
+            yield events.reasoning_delta(self._reasoning.index, self._reasoning.id, text)
+
+    def _think(self, block: Mapping[str, Any]) -> None:
+        """Take a piece of a thinking block in. Its signature ends it; a block without text comes whole."""
+        last = self._thought[-1] if self._thought else None
+        if "thinking" not in block or last is None or "thinking" not in last or last.get("signature"):
+            self._thought.append(dict(block))
+        else:
+            text = last["thinking"] + (block["thinking"] or "")
+            last.update({name: value for name, value in block.items() if value}, thinking=text)
 
     def _open_message(self, events: ReplyEvents) -> Iterator[Event]:
         if self._message is None:
@@ -168,7 +183,10 @@ class ChatReply:
     def _items(self) -> Iterator[tuple[int, Item]]:
         status = "incomplete" if self.finish_reason == "length" else "completed"
         if self._reasoning is not None:
-            yield self._reasoning.index, reasoning_item("".join(self._reasoning.text), self._reasoning.id)
+            yield (
+                self._reasoning.index,
+                reasoning_item("".join(self._reasoning.text), self._reasoning.id, self._thought),
+            )
         if self._message is not None:
             item = message_item(
                 "".join(self._message.text),

@@ -13,9 +13,11 @@ from flowcore.models.chat_stream import ChatReply
 from flowcore.models.local_protocol import Question, ToolReply, ask, messages_for, tool_rounds
 from flowcore.models.local_server import ServerSize, running_server, shared_server
 from flowcore.models.local_weights import find_weights
+from flowcore.models.openai_advice import openai_advice
 from flowcore.models.openai_chat import chat_body, chat_endpoint, refuse_server_state
 from flowcore.models.openai_client import Clients, Endpoint
 from flowcore.models.openai_errors import broke_off
+from flowcore.models.retry import ModelRetryAdvice, ModelRetryAdviceRequest
 from flowcore.models.settings import ModelSettings
 from flowcore.models.tool_wire import OUTPUT_NAME, output_format, tool_choice_to_wire, tools_to_wire
 
@@ -124,6 +126,9 @@ class LocalModel(Model):
                 "json_schema": {"name": OUTPUT_NAME, "schema": schema, "strict": True},
             }
         return body
+
+    def get_retry_advice(self, request: ModelRetryAdviceRequest) -> ModelRetryAdvice | None:
+        return openai_advice(request)
 
     async def close(self) -> None:
         """Close the connections of the running loop. The server is shared, and stays until the process ends."""

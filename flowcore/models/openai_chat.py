@@ -17,8 +17,10 @@ from flowcore.models.chat_convert import (
     usage_from_chat,
 )
 from flowcore.models.chat_stream import ChatReply
+from flowcore.models.openai_advice import openai_advice
 from flowcore.models.openai_client import Clients, Endpoint
 from flowcore.models.openai_errors import broke_off
+from flowcore.models.retry import ModelRetryAdvice, ModelRetryAdviceRequest
 from flowcore.models.settings import ModelSettings, to_wire
 from flowcore.models.tool_wire import output_format, tool_choice_to_wire, tools_to_wire
 
@@ -29,13 +31,14 @@ if TYPE_CHECKING:
 class OpenAIChatCompletionsModel(Model):
     """A model behind ``/chat/completions``.
 
-    ``model``: the provider's name for it. ``openai_client``: an ``AsyncOpenAI`` to use; by default one is made from
-    OPENAI_API_KEY and OPENAI_BASE_URL. Its own retries are switched off: each call is one request.
+    ``model``: the provider's name for it. ``openai_client``: an ``AsyncOpenAI`` to use; by default that of
+    ``set_default_openai_client``, else one is made from OPENAI_API_KEY and OPENAI_BASE_URL. Its own retries are
+    switched off: each call is one request.
     """
 
-    def __init__(self, model: str, openai_client: AsyncOpenAI | None = None) -> None:
+    def __init__(self, model: str, openai_client: AsyncOpenAI | Clients | None = None) -> None:
         self.model = model
-        self._clients = Clients(openai_client)
+        self._clients = Clients.of(openai_client)
         self._endpoint = chat_endpoint(model, self._clients)
 
     async def get_response(
@@ -130,6 +133,9 @@ class OpenAIChatCompletionsModel(Model):
             official = self._endpoint.host().endswith("openai.com")
             body["max_completion_tokens" if official else "max_tokens"] = settings.max_tokens
         return body
+
+    def get_retry_advice(self, request: ModelRetryAdviceRequest) -> ModelRetryAdvice | None:
+        return openai_advice(request)
 
     async def close(self) -> None:
         await self._clients.close()

@@ -18,6 +18,7 @@ from weakref import WeakKeyDictionary
 
 from flowcore.errors import ModelError, UserError
 from flowcore.models.local_weights import INSTALL
+from flowcore.models.openai_defaults import default_openai_client, default_openai_key
 from flowcore.models.openai_errors import from_body, timed_out, to_model_error
 from flowcore.models.settings import ModelSettings
 
@@ -32,34 +33,51 @@ _DRAIN_SECONDS = 1.0
 
 
 class Clients:
-    """The openai clients of one model: the user's, or our own, one for each event loop.
+    """The openai clients of a provider's models: the user's, or our own, one for each event loop.
 
+    ``given``: the user's. ``options``: of our own; without any, the process's default client or key counts, as of now.
     A pool of connections belongs to the loop it was made in; a cached model may be used from several, one
     after the other (``run_sync``) or at once.
     """
 
     def __init__(self, given: AsyncOpenAI | None = None, **options: Any) -> None:
-        # The user's client may retry by itself. A retry is an edge of our graph, so it's told not to.
-        self._given = given.with_options(max_retries=0) if given is not None and given.max_retries else given
+        self._given = given
         self._options = options
         self.base_url: str | None = options.get("base_url")
-        self._own: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncOpenAI] = WeakKeyDictionary()
+        self._once: tuple[AsyncOpenAI, AsyncOpenAI] | None = None
+        self._own: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[str | None, AsyncOpenAI]] = WeakKeyDictionary()
+
+    @classmethod
+    def of(cls, given: AsyncOpenAI | Clients | None) -> Clients:
+        """The clients that a model is given: a provider's, a single one, or none."""
+        return given if isinstance(given, Clients) else cls(given)
 
     def get(self) -> AsyncOpenAI:
         """The client for the running loop. Raises ``UserError`` when there is no key."""
-        if self._given is not None:
-            return self._given
-        loop = asyncio.get_running_loop()
-        client = self._own.get(loop)
-        if client is None:
-            client = self._own[loop] = self._new()
-        return client
+        given = self._given or (None if self._options else default_openai_client())
+        if given is not None:
+            return self._asking_once(given)
+        loop, key = asyncio.get_running_loop(), default_openai_key()
+        made = self._own.get(loop)
+        if made is None or made[0] != key:
+            made = self._own[loop] = (key, self._new(key))
+        return made[1]
 
-    def _new(self) -> AsyncOpenAI:
+    def _asking_once(self, given: AsyncOpenAI) -> AsyncOpenAI:
+        """The user's client may retry by itself. A retry is an edge of our graph, so it's told not to."""
+        if not given.max_retries:
+            return given
+        if self._once is None or self._once[0] is not given:
+            self._once = (given, given.with_options(max_retries=0))
+        return self._once[1]
+
+    def _new(self, key: str | None) -> AsyncOpenAI:
         import openai
 
         options = dict(self._options)
-        if os.environ.get("OPENAI_BASE_URL") and not os.environ.get("OPENAI_API_KEY"):
+        if key is not None:
+            options.setdefault("api_key", key)
+        if (os.environ.get("OPENAI_BASE_URL") or self.base_url) and not os.environ.get("OPENAI_API_KEY"):
             options.setdefault("api_key", "none")  # the client insists on a key; a server of one's own needs none
         try:
             client = openai.AsyncOpenAI(
@@ -78,9 +96,9 @@ class Clients:
 
     async def close(self) -> None:
         """Close our own client of the running loop. The user's client is the user's to close."""
-        client = self._own.pop(asyncio.get_running_loop(), None)
-        if client is not None:
-            await client.close()
+        made = self._own.pop(asyncio.get_running_loop(), None)
+        if made is not None:
+            await made[1].close()
 
 
 @dataclass(slots=True)
@@ -108,11 +126,11 @@ class Endpoint:
         """The server's host name."""
         return self.clients.get().base_url.host
 
-    async def post(self, body: dict[str, Any], settings: ModelSettings) -> Answer:
-        """Send the request and read its answer. Raises ``ModelError``."""
+    async def post(self, body: dict[str, Any], settings: ModelSettings, *, named: bool = True) -> Answer:
+        """Send the request and read its answer. ``named``: whether it names the model. Raises ``ModelError``."""
         with self._mapped(settings):
             async with asyncio.timeout(settings.timeout):
-                raw = await self._send(body, settings, stream=False)
+                raw = await self._send(body, settings, stream=False, named=named)
             data = raw.http_response.json()
         if not isinstance(data, dict):
             raise ModelError(f"{self.where()}: the answer is no JSON object; check OPENAI_BASE_URL")
@@ -120,7 +138,7 @@ class Endpoint:
             raise from_body(data["error"], where=self.where(), request_id=raw.request_id)
         return Answer(data, raw.request_id)
 
-    async def open(self, body: dict[str, Any], settings: ModelSettings) -> EventStream:
+    async def open(self, body: dict[str, Any], settings: ModelSettings, *, named: bool = True) -> EventStream:
         """Send the request and give its events as they come. Use it with ``async with``.
 
         Raises ``ModelError``.
@@ -131,25 +149,26 @@ class Endpoint:
         deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
         with self._mapped(settings):
             async with asyncio.timeout_at(deadline):
-                raw = await self._send(body, settings, stream=True)
+                raw = await self._send(body, settings, stream=True, named=named)
             stream = raw.parse(to=AsyncStream[object])
         return EventStream(stream, raw.request_id, deadline, lambda: self._mapped(settings))
 
-    async def _send(self, body: dict[str, Any], settings: ModelSettings, *, stream: bool) -> Any:
+    async def _send(self, body: dict[str, Any], settings: ModelSettings, *, stream: bool, named: bool) -> Any:
         body = {**body, **(settings.extra_args or {}), **(settings.extra_body or {})}
         try:
-            return await self._request(body, settings, stream)
+            return await self._request(body, settings, stream, named)
         except UnicodeEncodeError:  # before anything was sent
-            return await self._request(_without_lone_surrogates(body), settings, stream)
+            return await self._request(_without_lone_surrogates(body), settings, stream, named)
         except ValueError as error:
             raise UserError(f"{self.where()}: the request can't be written as JSON ({error})") from error
 
-    async def _request(self, body: dict[str, Any], settings: ModelSettings, stream: bool) -> Any:
+    async def _request(self, body: dict[str, Any], settings: ModelSettings, stream: bool, named: bool) -> Any:
         options: dict[str, Any] = {} if settings.timeout is None else {"timeout": settings.timeout}
+        if named:
+            options["model"] = self.model
         if stream:
             options["stream"] = True
         return await self._create(self.clients.get())(
-            model=self.model,
             extra_body=body,
             extra_headers=settings.extra_headers,
             extra_query=settings.extra_query,

@@ -46,7 +46,7 @@ def to_model_error(error: Exception, *, where: str, timeout_seconds: float | Non
         return timed_out(where, timeout_seconds)
     if isinstance(error, openai.APIStatusError):
         return _from_status(error, where)
-    if isinstance(error, openai.APIConnectionError) or _is_network(error):
+    if isinstance(error, openai.APIConnectionError) or is_network(error):
         cause = error.__cause__ or error
         return ModelError(
             f"{where}: no connection, or it broke off ({type(cause).__name__}: {cause}); {_NO_SERVER}",
@@ -137,9 +137,7 @@ def _mend(status: int) -> str:
     return _HOW_TO_MEND.get(status) or (_SERVER_TROUBLE if status >= 500 else "see what the server says")
 
 
-def _is_network(error: Exception) -> bool:
-    """openai 2 lets the errors of a broken stream through as its HTTP library raised them.
-
-    Openai 3 wraps them.
-    """
+def is_network(error: Exception) -> bool:
+    """Whether an HTTP library raised this. openai 2 lets the errors of a broken stream through as they are; openai 3
+    wraps them."""
     return type(error).__module__.partition(".")[0] in _NETWORK_PACKAGES

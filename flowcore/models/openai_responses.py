@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from flowcore.errors import ModelError
+from flowcore.errors import ModelError, UserError
 from flowcore.models.base import HandoffSpec, Item, Model, ModelResponse, ModelTracing, OutputSchema
+from flowcore.models.openai_advice import openai_advice
 from flowcore.models.openai_client import Clients, Endpoint
 from flowcore.models.openai_errors import broke_off, from_body
 from flowcore.models.openai_types import typed_event, typed_items
+from flowcore.models.retry import ModelRetryAdvice, ModelRetryAdviceRequest
 from flowcore.models.settings import ModelSettings, to_wire
-from flowcore.models.tool_wire import output_format, tool_choice_to_wire, tools_to_wire
+from flowcore.models.tool_wire import includes_of, output_format, tool_choice_to_wire, tools_to_wire
 from flowcore.models.usage import Usage
 
 if TYPE_CHECKING:
@@ -23,13 +25,17 @@ _TERMINAL = frozenset({"response.completed", "response.incomplete", "response.fa
 class OpenAIResponsesModel(Model):
     """A model behind ``/responses``.
 
-    ``model``: the provider's name for it. ``openai_client``: an ``AsyncOpenAI`` to use; by default one is
-    made from OPENAI_API_KEY and OPENAI_BASE_URL. Its own retries are switched off: each call is one request.
+    ``model``: the provider's name for it. ``openai_client``: an ``AsyncOpenAI`` to use; by default that of
+    ``set_default_openai_client``, else one is made from OPENAI_API_KEY and OPENAI_BASE_URL. Its own retries are
+    switched off: each call is one request. ``model_is_explicit=False``: a stored prompt brings its own model.
     """
 
-    def __init__(self, model: str, openai_client: AsyncOpenAI | None = None) -> None:
+    def __init__(
+        self, model: str, openai_client: AsyncOpenAI | Clients | None = None, *, model_is_explicit: bool = True
+    ) -> None:
         self.model = model
-        self._clients = Clients(openai_client)
+        self._model_is_explicit = model_is_explicit
+        self._clients = Clients.of(openai_client)
         self._endpoint = Endpoint(
             model, "/responses", self._clients, lambda client: client.responses.with_raw_response.create
         )
@@ -57,8 +63,9 @@ class OpenAIResponsesModel(Model):
             previous_response_id,
             conversation_id,
             prompt,
+            includes_of(tools),
         )
-        answer = await self._endpoint.post(body, model_settings)
+        answer = await self._endpoint.post(body, model_settings, named=self._named(prompt))
         return self._reply(answer.data, [], model_settings, answer.request_id)
 
     async def stream_response(
@@ -84,9 +91,10 @@ class OpenAIResponsesModel(Model):
             previous_response_id,
             conversation_id,
             prompt,
+            includes_of(tools),
         )
         finished: list[Item] = []
-        async with await self._endpoint.open(body, model_settings) as stream:
+        async with await self._endpoint.open(body, model_settings, named=self._named(prompt)) as stream:
             async for event in stream:
                 kind = event.get("type")
                 if kind == "error":
@@ -102,6 +110,9 @@ class OpenAIResponsesModel(Model):
             else:
                 raise broke_off(self._endpoint.where(), "before response.completed", stream.request_id)
         yield reply
+
+    def _named(self, prompt: Any | None) -> bool:
+        return self._model_is_explicit or prompt is None
 
     def _reply(
         self, response: dict[str, Any], finished: list[Item], settings: ModelSettings, request_id: str | None
@@ -126,6 +137,9 @@ class OpenAIResponsesModel(Model):
             raw_output=typed_items(output),
         )
 
+    def get_retry_advice(self, request: ModelRetryAdviceRequest) -> ModelRetryAdvice | None:
+        return openai_advice(request)
+
     async def close(self) -> None:
         await self._clients.close()
 
@@ -139,13 +153,16 @@ def request_body(
     previous_response_id: str | None,
     conversation_id: str | None,
     prompt: Any | None,
+    includes: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The JSON of a request, without ``model``. The input's dicts are put in as they are."""
+    """The JSON of a request, without ``model``. The input's dicts are put in as they are. ``includes``: what tools want
+    to be told beside the settings' ``response_include``."""
     text: dict[str, Any] = {"format": output_format(output_schema), "verbosity": settings.verbosity}
     text = {name: value for name, value in text.items() if value is not None}
-    include = list(settings.response_include or ())
-    if settings.top_logprobs is not None and "message.output_text.logprobs" not in include:
+    include = [*(settings.response_include or ()), *includes]
+    if settings.top_logprobs is not None:
         include.append("message.output_text.logprobs")
+    include = list(dict.fromkeys(include))
     body = {
         "input": input if isinstance(input, (str, list)) else list(input),
         "instructions": system_instructions,
@@ -168,6 +185,16 @@ def request_body(
         "prompt_cache_options": to_wire(settings.prompt_cache_options),
         "previous_response_id": previous_response_id,
         "conversation": conversation_id,
-        "prompt": to_wire(prompt),
+        "prompt": prompt_to_wire(prompt),
     }
     return {name: value for name, value in body.items() if value is not None}
+
+
+def prompt_to_wire(prompt: Any | None) -> dict[str, Any] | None:
+    """A stored prompt ``{"id", "version", "variables"}`` as it travels. Raises ``UserError`` for one without an id."""
+    if prompt is None:
+        return None
+    wire = to_wire(prompt)
+    if not isinstance(wire, Mapping) or not isinstance(wire.get("id"), str):
+        raise UserError(f"a prompt is a dict with an 'id' (and 'version', 'variables'), not {prompt!r}")
+    return {name: value for name, value in wire.items() if value is not None}

@@ -2,29 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
 @dataclass(slots=True)
 class InputTokensDetails:
-    """Parts of the input tokens."""
+    """Parts of the input tokens. None, as some providers say it, is 0."""
 
     cached_tokens: int = 0
     cache_write_tokens: int = 0
 
+    def __post_init__(self) -> None:
+        self.cached_tokens = self.cached_tokens or 0
+        self.cache_write_tokens = self.cache_write_tokens or 0
+
+    @classmethod
+    def of(cls, told: Any) -> InputTokensDetails:
+        """From details of any kind: ours, a mapping, a provider's object, a list of one of them, or None."""
+        return cls(_told(told, "cached_tokens"), _told(told, "cache_write_tokens"))
+
 
 @dataclass(slots=True)
 class OutputTokensDetails:
-    """Parts of the output tokens."""
+    """Parts of the output tokens. None, as some providers say it, is 0."""
 
     reasoning_tokens: int = 0
+
+    def __post_init__(self) -> None:
+        self.reasoning_tokens = self.reasoning_tokens or 0
+
+    @classmethod
+    def of(cls, told: Any) -> OutputTokensDetails:
+        """From details of any kind: ours, a mapping, a provider's object, a list of one of them, or None."""
+        return cls(_told(told, "reasoning_tokens"))
+
+
+def _told(details: Any, name: str) -> int:
+    if isinstance(details, list):
+        details = details[0] if details else None
+    count = details.get(name) if isinstance(details, Mapping) else getattr(details, name, None)
+    return count or 0
+
+
+@dataclass(slots=True)
+class RequestUsage:
+    """What a single request used."""
+
+    input_tokens: int
+    output_tokens: int
+    total_tokens: int
+    input_tokens_details: InputTokensDetails = field(default_factory=InputTokensDetails)
+    output_tokens_details: OutputTokensDetails = field(default_factory=OutputTokensDetails)
+
+    def __post_init__(self) -> None:
+        if type(self.input_tokens_details) is not InputTokensDetails:
+            self.input_tokens_details = InputTokensDetails.of(self.input_tokens_details)
+        if type(self.output_tokens_details) is not OutputTokensDetails:
+            self.output_tokens_details = OutputTokensDetails.of(self.output_tokens_details)
 
 
 @dataclass(slots=True)
 class Usage:
-    """What model calls used: ``requests`` made, tokens in and out."""
+    """What model calls used: ``requests`` made (failed ones too), tokens in and out.
+
+    ``request_usage_entries``: each request by itself, where it is known; ``add`` keeps them.
+    """
 
     requests: int = 0
     input_tokens: int = 0
@@ -32,19 +76,54 @@ class Usage:
     output_tokens: int = 0
     output_tokens_details: OutputTokensDetails = field(default_factory=OutputTokensDetails)
     total_tokens: int = 0
+    request_usage_entries: list[RequestUsage] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if type(self.input_tokens_details) is not InputTokensDetails:
+            self.input_tokens_details = InputTokensDetails.of(self.input_tokens_details)
+        if type(self.output_tokens_details) is not OutputTokensDetails:
+            self.output_tokens_details = OutputTokensDetails.of(self.output_tokens_details)
 
     def add(self, other: Usage) -> None:
-        """Add another usage to this one."""
-        self.requests += other.requests
-        self.input_tokens += other.input_tokens
-        self.output_tokens += other.output_tokens
-        self.total_tokens += other.total_tokens
-        self.input_tokens_details.cached_tokens += other.input_tokens_details.cached_tokens
-        self.input_tokens_details.cache_write_tokens += other.input_tokens_details.cache_write_tokens
-        self.output_tokens_details.reasoning_tokens += other.output_tokens_details.reasoning_tokens
+        """Add another usage to this one, and its requests to the entries."""
+        self.requests += other.requests or 0
+        self.input_tokens += other.input_tokens or 0
+        self.output_tokens += other.output_tokens or 0
+        self.total_tokens += other.total_tokens or 0
+        inputs, outputs = (
+            InputTokensDetails.of(other.input_tokens_details),
+            OutputTokensDetails.of(other.output_tokens_details),
+        )
+        self.input_tokens_details.cached_tokens += inputs.cached_tokens
+        self.input_tokens_details.cache_write_tokens += inputs.cache_write_tokens
+        self.output_tokens_details.reasoning_tokens += outputs.reasoning_tokens
+        if other.request_usage_entries:
+            self.request_usage_entries += other.request_usage_entries
+        elif other.requests == 1 and other.total_tokens:
+            self.request_usage_entries.append(other.as_request())
+
+    def as_request(self) -> RequestUsage:
+        """The tokens of this usage as those of one request."""
+        return RequestUsage(
+            self.input_tokens,
+            self.output_tokens,
+            self.total_tokens,
+            InputTokensDetails.of(self.input_tokens_details),
+            OutputTokensDetails.of(self.output_tokens_details),
+        )
+
+    def count_failed(self, attempts: int) -> None:
+        """Count ``attempts`` that failed before the request that this is the usage of; each is an entry without
+        tokens, before its own."""
+        if attempts <= 0:
+            return
+        own = self.request_usage_entries or [self.as_request()]
+        self.requests = max(self.requests, 1) + attempts
+        self.request_usage_entries = [RequestUsage(0, 0, 0) for _ in range(attempts)] + own
 
     def to_counts(self) -> dict[str, int | float]:
-        """The numbers that aren't zero, flat: the form in which a fact records them."""
+        """The numbers that aren't zero, flat: the form in which a fact records them. The entries aren't among them:
+        there is a fact for each call."""
         counts = {
             "requests": self.requests,
             "input_tokens": self.input_tokens,
@@ -57,7 +136,7 @@ class Usage:
         return {name: count for name, count in counts.items() if count}
 
     def take(self, counts: Mapping[str, Any]) -> None:
-        """Become what ``to_counts`` wrote down; names it doesn't know are left out."""
+        """Become what ``to_counts`` wrote down; names it doesn't know are left out, and so are the entries."""
         get = counts.get
         self.requests = get("requests", 0)
         self.input_tokens = get("input_tokens", 0)
@@ -75,16 +154,55 @@ class Usage:
         return usage
 
     @classmethod
+    def of_calls(cls, calls: Iterable[Mapping[str, Any]]) -> Usage:
+        """The sum of several calls, each as ``to_counts`` wrote it down, with an entry for each."""
+        usage = cls()
+        for counts in calls:
+            usage.add(cls.from_counts(counts))
+        return usage
+
+    @classmethod
     def of_request(cls, told: Mapping[str, Any] | None, inputs: str = "input", outputs: str = "output") -> Usage:
         """The usage of one request, from what a provider tells of it: ``{inputs}_tokens``,
         ``{inputs}_tokens_details`` and so on."""
         if not told:
             return cls(requests=1)
-        of_inputs, of_outputs = told.get(f"{inputs}_tokens_details") or {}, told.get(f"{outputs}_tokens_details") or {}
+        of_inputs, of_outputs = told.get(f"{inputs}_tokens_details"), told.get(f"{outputs}_tokens_details")
         usage = cls(requests=1, input_tokens=told.get(f"{inputs}_tokens") or 0)
         usage.output_tokens = told.get(f"{outputs}_tokens") or 0
         usage.total_tokens = told.get("total_tokens") or usage.input_tokens + usage.output_tokens
-        usage.input_tokens_details.cached_tokens = of_inputs.get("cached_tokens") or 0
-        usage.input_tokens_details.cache_write_tokens = of_inputs.get("cache_write_tokens") or 0
-        usage.output_tokens_details.reasoning_tokens = of_outputs.get("reasoning_tokens") or 0
+        usage.input_tokens_details = InputTokensDetails.of(of_inputs)
+        usage.output_tokens_details = OutputTokensDetails.of(of_outputs)
         return usage
+
+
+def serialize_usage(usage: Usage) -> dict[str, Any]:
+    """A usage as JSON data, entries and all; the details stand in lists of one."""
+    data = asdict(usage)
+    for name in ("input_tokens_details", "output_tokens_details"):
+        data[name] = [data[name]]
+    return data
+
+
+def deserialize_usage(data: Mapping[str, Any]) -> Usage:
+    """The inverse of ``serialize_usage``; what is missing is 0."""
+
+    def request(of: Mapping[str, Any]) -> RequestUsage:
+        return RequestUsage(
+            of.get("input_tokens") or 0,
+            of.get("output_tokens") or 0,
+            of.get("total_tokens") or 0,
+            InputTokensDetails.of(of.get("input_tokens_details")),
+            OutputTokensDetails.of(of.get("output_tokens_details")),
+        )
+
+    whole = request(data)
+    return Usage(
+        requests=data.get("requests") or 0,
+        input_tokens=whole.input_tokens,
+        input_tokens_details=whole.input_tokens_details,
+        output_tokens=whole.output_tokens,
+        output_tokens_details=whole.output_tokens_details,
+        total_tokens=whole.total_tokens,
+        request_usage_entries=[request(one) for one in data.get("request_usage_entries") or ()],
+    )

@@ -104,7 +104,7 @@ class RecordedModel(Model):
 class _RecordedTool(FunctionTool):
     """A tool whose calls are found in the record."""
 
-    async def invoke(self, ctx: Any, arguments: str) -> Any:
+    async def invoke(self, ctx: Any, arguments: str, **more: Any) -> Any:
         return await ENTRY.get().output(ctx.tool_call_id, self.name)
 
     def wire_output(self, value: Any) -> Any:
