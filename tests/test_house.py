@@ -13,7 +13,7 @@ import pytest
 HOUSE = Path(__file__).parent.parent / "flowcore"
 FLOORS = ("errors", "graph", "machine", "stores", "engine", "models", "agents", "mcp", "sessions", "faces", "roof")
 """Ground to roof: a room imports from its own floor and those below."""
-ROOF = {"extensions", "testing", "tracing", "cli", "studio", "workers"}
+ROOF = {"decorators", "extensions", "testing", "tracing", "cli", "studio", "workers"}
 HEAVY = {
     "openai": "400 ms to import; only who talks to a provider pays",
     "networkx": "150 ms; only proofs, `.networkx()` and `.graph` need it",
@@ -30,6 +30,7 @@ HEAVY = {
     "psycopg": "an extra, of the Postgres store",
     "opentelemetry": "an extra, of tracing",
     "mcp": "an extra, of MCP servers",
+    "httpx2": "comes with mcp",
     "sqlalchemy": "an extra, of sessions",
     "redis": "an extra, of sessions",
     "cryptography": "an extra, of what is encrypted at rest",
@@ -41,7 +42,12 @@ LATE = {
     ("flowcore/stores/__init__.py", "flowcore.stores.sqlite"): "4 ms that a run in memory doesn't need",
 }
 """Imports of our own inside of functions, and why."""
-FACADES = {"flowcore/__init__.py", "flowcore/testing/__init__.py", "flowcore/models/__init__.py"}
+FACADES = {
+    "flowcore/__init__.py",
+    "flowcore/testing/__init__.py",
+    "flowcore/models/__init__.py",
+    "flowcore/mcp/__init__.py",
+}
 """The lazy facades: they import by name, from a table of their own."""
 
 FILES = sorted(HOUSE.rglob("*.py"))

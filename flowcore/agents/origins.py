@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from flowcore.agents.agent import AgentSpec
 from flowcore.agents.as_tool import AgentTool
 from flowcore.agents.tools import FunctionTool
 
@@ -63,17 +62,18 @@ _FUNCTION = ToolOrigin(ToolOriginType.FUNCTION)
 
 
 def describe(tool: Any) -> Described:
-    """What is told of a tool. One that a provider hosts has no origin. A tool's own ``tool_origin`` and ``title`` go
-    first, where it has them (MCP)."""
-    origin = getattr(tool, "tool_origin", None)
-    if not isinstance(origin, ToolOrigin):
-        if isinstance(tool, AgentTool):
-            origin = ToolOrigin(ToolOriginType.AGENT_AS_TOOL, agent_name=tool.agent.name, agent_tool_name=tool.name)
-        else:
-            origin = _FUNCTION if isinstance(tool, FunctionTool) else None
-    return Described(getattr(tool, "description", None) or None, getattr(tool, "title", None), origin)
+    """What is told of a tool. One that a provider hosts has no origin."""
+    server = getattr(tool, "mcp_server_name", None)  # the room of MCP stands above this one
+    origin: ToolOrigin | None
+    if server is not None:
+        origin = ToolOrigin(ToolOriginType.MCP, mcp_server_name=server)
+    elif isinstance(tool, AgentTool):
+        origin = ToolOrigin(ToolOriginType.AGENT_AS_TOOL, agent_name=tool.agent.name, agent_tool_name=tool.name)
+    else:
+        origin = _FUNCTION if isinstance(tool, FunctionTool) else None
+    return Described(getattr(tool, "description", None) or None, getattr(tool, "mcp_title", None), origin)
 
 
-def described_tools(agent: AgentSpec[Any]) -> dict[str, Described]:
-    """What is told of an agent's tools, by their names."""
-    return {tool.name: describe(tool) for tool in agent.tools}
+def described_tools(tools: Iterable[Any]) -> dict[str, Described]:
+    """What is told of some tools, by their names."""
+    return {tool.name: describe(tool) for tool in tools}

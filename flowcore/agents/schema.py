@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -163,7 +164,7 @@ def function_schema(
         schema = _strict(schema, f"function '{label}'")
     return FuncSchema(
         name=name,
-        description=summary if description_override is None else description_override,
+        description=description_override or summary,
         params_json_schema=schema,
         takes_context=takes_context,
         strict_json_schema=strict_json_schema,
@@ -331,6 +332,8 @@ def _params_schema(
     except PydanticUserError as error:
         raise UserError(f"function '{label}': a parameter's type has no JSON schema: {error}") from error
     properties = schema.setdefault("properties", {})
+    if any(parameter.kind is _Kind.VAR_KEYWORD for parameter in parameters):
+        schema["additionalProperties"] = False  # what else there is stands in the parameter's own object
     for parameter in parameters:
         info = defaults.get(parameter.name)
         default = parameter.default if info is None else info.default
@@ -347,8 +350,9 @@ def _refuse_var_keyword(parameters: list[inspect.Parameter], label: str) -> None
     for parameter in parameters:
         if parameter.kind is _Kind.VAR_KEYWORD:
             raise UserError(
-                f"function '{label}': **{parameter.name} takes any key, which a strict schema can't say; "
-                "name the parameters, or set strict_mode=False"
+                f"Variadic keyword parameter `**{parameter.name}` in function {label} cannot use a strict schema: it"
+                " takes any key; name the parameters, or set strict_mode=False (the values then stand in an object"
+                f" `{parameter.name}`)"
             )
 
 
@@ -363,18 +367,19 @@ def _by_position(parameters: list[inspect.Parameter]) -> tuple[inspect.Parameter
 
 def _read_docstring(func: Callable[..., Any], style: DocstringStyle | None) -> tuple[str, dict[str, str]]:
     """The docstring's prose, and what it says of each parameter."""
-    text = inspect.getdoc(func if hasattr(func, "__name__") else type(func).__call__)
+    named = hasattr(func, "__name__")
+    text = inspect.getdoc(func if named or type(func).__doc__ else type(func).__call__)
     if not text:
         return "", {}
     import docstring_parser
     from docstring_parser.common import ParseError
 
     styles = docstring_parser.DocstringStyle
-    known = {None: styles.AUTO, "google": styles.GOOGLE, "numpy": styles.NUMPYDOC, "sphinx": styles.REST}
-    if style not in known:
+    known = {"google": styles.GOOGLE, "numpy": styles.NUMPYDOC, "sphinx": styles.REST}
+    if style not in (None, *known):
         raise UserError(f"docstring_style {style!r} isn't one of 'google', 'numpy', 'sphinx'")
     try:
-        parsed = docstring_parser.parse(text, style=known[style])
+        parsed = docstring_parser.parse(text, style=known[style or _style_of(text)])
     except ParseError:
         return text, {}
     documented = {}
@@ -382,6 +387,17 @@ def _read_docstring(func: Callable[..., Any], style: DocstringStyle | None) -> t
         for name in entry.arg_name.split(","):
             documented[name.strip().lstrip("*")] = (entry.description or "").strip()
     return (parsed.description or "").strip(), documented
+
+
+def _style_of(text: str) -> DocstringStyle:
+    """The style that a docstring shows: sphinx's fields, numpy's underlined headings, else google's."""
+    if _SPHINX.search(text):
+        return "sphinx"
+    return "numpy" if _NUMPY.search(text) else "google"
+
+
+_SPHINX = re.compile(r"^\s*:(?:param|type|arg|argument|return|returns|rtype|raises)\b[^:\n]*:", re.MULTILINE)
+_NUMPY = re.compile(r"^\s*[A-Z][A-Za-z ]*\n\s*-{3,}\s*$", re.MULTILINE)
 
 
 # --- the strict dialect -----------------------------------------------------------------------------------------------
@@ -415,14 +431,14 @@ class _Strict:
         """A strict copy of one schema, at ``path`` in the whole."""
         if not isinstance(schema, dict):
             return schema
+        if schema.get("default", ...) is None:
+            schema = {key: value for key, value in schema.items() if key != "default"}
         ref = schema.get("$ref")
         if isinstance(ref, str) and len(schema) > 1:
             return self._expanded(schema, ref, path)
         out = dict(schema)
         self._children(out, path)
         self._close(out, path)
-        if out.get("default", ...) is None:
-            del out["default"]
         return self._lifted(out, path)
 
     def _expanded(self, schema: JsonSchema, ref: str, path: tuple[str, ...]) -> Any:

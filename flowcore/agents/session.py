@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast, runtime_checkable
@@ -119,7 +119,7 @@ class SessionABC(Session, ABC):
 
 
 def as_session(value: Any) -> Session:
-    """``value`` if it can do what a session does, else UserError. Old sessions without ``session_settings`` are fine."""
+    """``value`` if it can do what a session does, else UserError. It may lack ``session_settings``."""
     missing = [verb for verb in VERBS if not callable(getattr(value, verb, None))]
     if missing or isinstance(value, type):
         what = "it's a class, not an object" if not missing else f"it has no {', '.join(missing)}"
@@ -128,7 +128,7 @@ def as_session(value: Any) -> Session:
 
 
 @lru_cache(maxsize=1024)
-def takes_wrapper(kind: type, verb: str) -> bool:
+def takes_wrapper(kind: Hashable, verb: str) -> bool:
     """Whether this class's ``verb`` declares a ``wrapper`` keyword. Looked up once a class."""
     try:
         parameter = inspect.signature(getattr(kind, verb)).parameters.get("wrapper")
@@ -140,7 +140,7 @@ def takes_wrapper(kind: type, verb: str) -> bool:
 async def ask(session: Any, verb: str, *given: Any, wrapper: RunContextWrapper[Any] | None = None) -> Any:
     """Call ``session.verb(*given)``, with ``wrapper`` where its class asks for it."""
     method = getattr(session, verb)
-    if wrapper is not None and takes_wrapper(type(session), verb):
+    if wrapper is not None and takes_wrapper(session.__class__, verb):
         return await method(*given, wrapper=wrapper)
     return await method(*given)
 

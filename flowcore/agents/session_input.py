@@ -118,7 +118,8 @@ async def merge_input(
         )
     if not callable(callback):
         raise UserError(
-            f"Invalid `session_input_callback` value: {callback!r}. Choose between `None` or a custom callable function."
+            f"Invalid `session_input_callback` value: {callback!r}."
+            " Choose between `None` or a custom callable function."
         )
     given_old, given_new = copy.deepcopy(list(history)), copy.deepcopy(list(new))
     made = callback(list(given_old), list(given_new))

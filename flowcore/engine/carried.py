@@ -90,7 +90,7 @@ def _journal_to_json(journal: Journal) -> dict[str, Any]:
 
 def _fact_to_json(fact: Fact) -> dict[str, Any]:
     row = encode(fact)
-    data: dict[str, Any] = {"kind": row.kind, "node": row.node, "visit": row.visit, "at": row.at}
+    data: dict[str, Any] = {"fact": row.kind, "node": row.node, "visit": row.visit, "at": row.at}
     if row.on is not None:
         data.update(on=row.on, to=row.to)
     body = loads(row.payload)
@@ -159,8 +159,8 @@ def _journal(data: Any) -> Journal:
 
 def _fact(run: str, seq: int, data: Any) -> Fact:
     where = f"fact {seq} of '{run}'"
-    body = _dict(data, where)
-    kind = body.pop("kind", None)
+    body = dict(_dict(data, where))
+    kind = body.pop("fact", None)
     if not isinstance(kind, str) or kind not in KINDS:
         raise _broken(f"{where} is of no known kind; was it written by a newer flowcore?")
     node, visit, on, to, at = (body.pop(name, None) for name in ("node", "visit", "on", "to", "at"))

@@ -22,6 +22,7 @@ from flowcore.engine.forms import check_answer
 from flowcore.engine.lease import abandon, poke_local, release_left, release_quietly
 from flowcore.engine.log import log
 from flowcore.engine.observe import OBSERVERS
+from flowcore.engine.private import PrivateStore
 from flowcore.engine.tree import Live, Tree
 from flowcore.errors import AlreadyResumed, NotOpen, NotPaused, RunConflict, RunError, StoreError, UserError
 from flowcore.graph.draw import Drawing
@@ -31,7 +32,6 @@ from flowcore.machine.explain import Choice, Difference, difference, explain
 from flowcore.machine.facts import Fact, Standing
 from flowcore.machine.walk import Step, drawing, path, walk_graph
 from flowcore.stores.base import Letter, OpenRequest, Store
-from flowcore.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
     import networkx
@@ -500,7 +500,7 @@ async def start(
     Raises UpdateError (the input doesn't fit the state), GraphError, RunExists, StoreError.
     """
     definition = _graph_of(graph)
-    store = MemoryStore() if store is None else store
+    store = PrivateStore() if store is None else store
     id = uuid.uuid4().hex if run_id is None else run_id
     tree = Tree(id, store, clock, drive)
     live = Live(tree, id, definition, context, label=label, stream=stream)

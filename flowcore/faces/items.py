@@ -478,12 +478,15 @@ class Reader:
         )
 
     def _described(self, name: str | None) -> Described:
-        """What is known of the current agent's tool of this name."""
+        """What is known of the current agent's tool of this name: one that is declared, or was offered in this process
+        (``Options.offered``: tools by the agent's name, those of MCP servers among them)."""
         if name is None:
             return UNKNOWN
-        known = self._known.get(self.agent.name)
-        if known is None:
-            known = self._known[self.agent.name] = described_tools(self.agent)
+        agent = self.agent
+        known = self._known.get(agent.name)
+        if known is None or name not in known:
+            offered = getattr(self.options, "offered", {}).get(agent.name, ())
+            known = self._known[agent.name] = described_tools((*agent.tools, *offered))
         return known.get(name, UNKNOWN)
 
 

@@ -249,7 +249,7 @@ class RunState(Generic[TContext]):
         return ToolApprovalItem(agent, item, request=replace(request, data=copy_json(request.data)))
 
     def approve(self, approval_item: ToolApprovalItem, always_approve: bool = False) -> None:
-        """Let a call be made when the run goes on; with ``always_approve`` every call of this tool by the run that asks.
+        """Let a call be made when the run goes on; with ``always_approve`` every one of this tool by this run.
 
         Until the run goes on the last decision about a call counts. Raises UserError unless it's open with this very
         tool, call id and arguments, listing what is.
@@ -503,7 +503,7 @@ class RunState(Generic[TContext]):
         if view.standing == "done":
             if view.tripped:
                 raise UserError(
-                    f"run '{view.run}' was ended by a guardrail's tripwire: going on from there is a fork, run.fork(seq)"
+                    f"run '{view.run}' was ended by a tripwire: going on from there is a fork, run.fork(seq)"
                 )
             raise NotPaused(f"run '{view.run}' is done: there is nothing to resume", run_id=view.run)
         given = {**self._limits, **(limits or {})}

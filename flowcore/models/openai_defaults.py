@@ -86,9 +86,3 @@ def anything_of_openai() -> bool:
     """Whether the process has a key, a client or a server's address."""
     set_by_hand = _defaults.key is not None or _defaults.client is not None
     return set_by_hand or bool(os.environ.get("OPENAI_API_KEY") or os.environ.get("OPENAI_BASE_URL"))
-
-
-def forget_defaults() -> None:
-    """Unset all that was set by hand, e.g. between two tests."""
-    for name, value in vars(_Defaults()).items():
-        setattr(_defaults, name, value)

@@ -262,14 +262,16 @@ def normalize(error: Exception, advice: ModelRetryAdvice | None = None) -> Model
     if wait is None:
         wait = next((told for one in chain if (told := retry_after(headers_of(one))) is not None), None)
     timed_out = any(isinstance(one, (TimeoutError, ModelTimeoutError)) or _called(one, "Timeout") for one in chain)
+    status = _first(chain, "status_code", int)
     found = ModelRetryNormalizedError(
-        status_code=_first(chain, "status_code", int),
+        status_code=status,
         error_code=_first(chain, "code", str),
         message=str(error),
         request_id=_first(chain, "request_id", str),
         retry_after=wait,
         is_abort=any(_called(one, "AbortError", "CancelledError") for one in chain),
-        is_network_error=timed_out or any(_is_network(one) for one in chain),
+        # An answer came: what the HTTP library raised below it is only how the client learnt of its status.
+        is_network_error=timed_out or (status is None and any(_is_network(one) for one in chain)),
         is_timeout=timed_out,
     )
     if advice is not None:

@@ -14,9 +14,13 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "flowcore.testing.recording": ("RecordedStep", "Recording"),
     "flowcore.testing.replaying": ("Played", "ReplayDiverged", "play", "play_sync", "replay"),
     "flowcore.testing.scripted": (
+        "InvalidModelStep",
         "ModelCall",
+        "ModelScriptError",
         "ModelStep",
         "ScriptedModel",
+        "UnconsumedModelSteps",
+        "UnexpectedModelCall",
         "assistant_message",
         "count_replies",
         "function_call",

@@ -59,15 +59,19 @@ from flowcore.testing.replaying import (
 from flowcore.testing.replaying import (
     replay as replay,
 )
+from flowcore.testing.scripted import InvalidModelStep as InvalidModelStep
 from flowcore.testing.scripted import (
     ModelCall as ModelCall,
 )
+from flowcore.testing.scripted import ModelScriptError as ModelScriptError
 from flowcore.testing.scripted import (
     ModelStep as ModelStep,
 )
 from flowcore.testing.scripted import (
     ScriptedModel as ScriptedModel,
 )
+from flowcore.testing.scripted import UnconsumedModelSteps as UnconsumedModelSteps
+from flowcore.testing.scripted import UnexpectedModelCall as UnexpectedModelCall
 from flowcore.testing.scripted import (
     assistant_message as assistant_message,
 )
@@ -94,9 +98,11 @@ __all__ = [
     "CrashingStore",
     "EdgeCoverage",
     "GraphCoverage",
+    "InvalidModelStep",
     "Kills",
     "ManualClock",
     "ModelCall",
+    "ModelScriptError",
     "ModelStep",
     "Played",
     "RecordedStep",
@@ -104,6 +110,8 @@ __all__ = [
     "ReplayDiverged",
     "ScriptedModel",
     "Simulation",
+    "UnconsumedModelSteps",
+    "UnexpectedModelCall",
     "assert_path",
     "assert_state",
     "assistant_message",

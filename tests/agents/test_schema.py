@@ -95,6 +95,39 @@ def test_the_docstring_can_be_left_out_and_the_name_and_description_overridden()
     schema = function_schema(google, name_override="go", description_override="Goes.", use_docstring_info=False)
     assert (schema.name, schema.description) == ("go", "Goes.")
     assert "description" not in schema.params_json_schema["properties"]["a"]
+    unchanged = function_schema(google, name_override="", description_override="")
+    assert (unchanged.name, unchanged.description) == ("google", "Do.")
+
+
+def test_a_callable_object_is_described_by_its_class_before_its_call():
+    class Documented:
+        """Looks."""
+
+        def __call__(self, a: int):
+            """Calls."""
+
+    class Undocumented:
+        def __call__(self, a: int):
+            """Calls."""
+
+    assert function_schema(Documented()).description == "Looks."
+    assert function_schema(Undocumented()).description == "Calls."
+
+
+def test_prose_with_colons_and_sections_is_no_other_style():
+    def notes(a: int):
+        """Title: with a colon.
+
+        Note:
+            Read this.
+
+        Args:
+            a: the a. Like ``x: y`` or :class:`z`.
+        """
+
+    schema = function_schema(notes)
+    assert schema.description.startswith("Title: with a colon.")
+    assert schema.params_json_schema["properties"]["a"]["description"] == "the a. Like ``x: y`` or :class:`z`."
 
 
 def test_an_annotation_describes_a_parameter_before_the_docstring_does_and_a_field_before_both():
@@ -164,6 +197,7 @@ def test_var_arguments_are_a_list_and_a_dict():
     schema = loose(many)
     assert schema.params_json_schema["properties"]["args"]["items"] == {"type": "integer"}
     assert schema.params_json_schema["properties"]["rest"]["additionalProperties"] == {"type": "number"}
+    assert schema.params_json_schema["additionalProperties"] is False
     assert schema.bind('{"a": 1, "args": [5, 6], "rest": {"x": 1}}') == ((1, 2, 5, 6), {"x": 1.0})
     assert schema.bind('{"a": 1}') == ((1, 2), {})
     with pytest.raises(UserError, match="strict_mode=False"):
@@ -300,6 +334,12 @@ def test_making_a_schema_strict_leaves_the_given_one_alone_and_is_stable():
 def test_a_property_may_be_named_like_a_keyword_of_json_schema():
     given = {"type": "object", "properties": {"properties": {"type": "string"}, "default": {"type": "string"}}}
     assert ensure_strict_json_schema(given)["required"] == ["properties", "default"]
+
+
+def test_a_default_of_null_goes_and_leaves_a_reference_alone():
+    def move(to: Address = None): ...  # type: ignore[assignment]
+
+    assert function_schema(move).params_json_schema["properties"]["to"] == {"$ref": "#/$defs/Address"}
 
 
 def test_an_empty_schema_is_an_object_without_properties():

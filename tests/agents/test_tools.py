@@ -193,6 +193,93 @@ async def test_without_an_error_function_an_error_is_raised_with_its_cause():
         await call(fails, "{")
 
 
+async def test_a_run_may_have_its_own_words_for_an_error_where_the_tool_has_none():
+    async def fails() -> None:
+        raise ValueError("no luck")
+
+    asked: list[Any] = []
+
+    async def format_error(default: str, error: Exception) -> str | None:
+        asked.append((default, error))
+        return "own words" if "luck" in default else None
+
+    async def told(tool: FunctionTool, arguments: str = "{}") -> Any:
+        ctx = ToolContext.from_agent_context(APP, "call_1", tool_name=tool.name, tool_arguments=arguments)
+        return await tool.invoke(ctx, arguments, format_error=format_error)
+
+    assert await told(function_tool(fails)) == "own words"
+    default, error = asked.pop()
+    assert default == "An error occurred while running the tool. Please try again. Error: no luck"
+    assert isinstance(error, ValueError)
+    assert (await told(function_tool(fails), "{")).startswith("An error occurred while parsing tool arguments.")
+    renamed = dataclasses.replace(function_tool(fails), name="renamed")
+    assert await told(renamed) == "own words"
+    asked.clear()
+    spoken = function_tool(fails, failure_error_function=default_tool_error_function)
+    assert (await told(spoken)).endswith("Error: no luck")
+    with pytest.raises(UserError, match="Error running tool fails: no luck"):
+        await told(function_tool(fails, failure_error_function=None))
+    assert asked == []
+
+
+async def test_an_error_function_that_fails_is_the_users_error():
+    @function_tool(failure_error_function=lambda ctx, error: str(1 / 0))
+    async def fails() -> None:
+        raise ValueError("no luck")
+
+    with pytest.raises(UserError, match="Error running tool fails: division by zero") as caught:
+        await call(fails)
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+async def test_an_error_that_is_raised_as_it_is_keeps_its_cause():
+    @function_tool(failure_error_function=None)
+    async def takes(a: int) -> None: ...
+
+    with pytest.raises(ModelBehaviorError) as caught:
+        await call(takes, "{")
+    assert isinstance(caught.value.__cause__, json.JSONDecodeError)
+
+
+@pytest.mark.parametrize(
+    ("callers", "says"),
+    [
+        ([], "non-empty list"),
+        ("direct", "non-empty list"),
+        (["remote"], "unsupported caller 'remote'"),
+        (["direct", "direct"], "duplicate caller 'direct'"),
+    ],
+)
+def test_callers_that_cannot_be_are_refused(callers, says):
+    assert hand_made(allowed_callers=["direct", "programmatic"]).allowed_callers == ["direct", "programmatic"]
+    with pytest.raises(UserError, match=f"Tool `hand` allowed_callers.*{says}"):
+        hand_made(allowed_callers=callers)
+
+
+def test_an_output_schema_written_out_is_made_strict_and_its_values_are_told_as_json():
+    tool = hand_made(output_json_schema={"type": "object", "properties": {"a": {"type": "integer"}}})
+    assert tool.output_json_schema == {
+        "type": "object",
+        "properties": {"a": {"type": "integer"}},
+        "required": ["a"],
+        "additionalProperties": False,
+    }
+    assert tool.wire_output({"a": 1}) == '{"a":1}'
+    assert tool.wire_output("as it is") == "as it is"
+    assert hand_made().wire_output({"a": 1}) == "{'a': 1}"
+    with pytest.raises(UserError, match="its output isn't JSON"):
+        tool.wire_output({"a": object()})
+    with pytest.raises(UserError, match="must define a JSON object schema"):
+        hand_made(output_json_schema={"type": "string"})
+    with pytest.raises(UserError, match="must define a strict JSON object schema"):
+        hand_made(output_json_schema={"type": "object", "additionalProperties": True})
+
+
+def test_options_of_a_tool_go_by_keyword():
+    with pytest.raises(TypeError, match="positional"):
+        function_tool(by_hand, "name")  # type: ignore[call-overload]
+
+
 async def test_a_tool_made_by_hand_raises_unless_it_has_an_error_function():
     with pytest.raises(UserError, match="Error running tool hand: by hand"):
         await call(hand_made())
@@ -340,8 +427,10 @@ async def test_custom_data_is_taken_from_a_call():
     tool = hand_made(custom_data_extractor=lambda data: {"seen": data.output, "id": data.raw_item["call_id"]})
     assert await tool.custom_data(ctx, 5, {"call_id": "c"}) == {"seen": 5, "id": "c"}
     assert await hand_made().custom_data(ctx, 5, {}) is None
-    with pytest.raises(UserError, match="custom_data_extractor returned int"):
+    with pytest.raises(UserError, match="must return a mapping or None"):
         await hand_made(custom_data_extractor=lambda data: 3).custom_data(ctx, 5, {})
+    with pytest.raises(UserError, match="must return JSON-compatible data"):
+        await hand_made(custom_data_extractor=lambda data: {"a": object()}).custom_data(ctx, 5, {})
 
 
 class Weather(BaseModel):
@@ -363,7 +452,7 @@ async def test_an_output_type_is_validated_and_told_as_json():
         await call(tool, '{"city": ""}')
     with pytest.raises(UserError, match="has to be an object"):
         function_tool(weather, output_type=int)
-    with pytest.raises(UserError, match="give one of them"):
+    with pytest.raises(UserError, match="cannot both be provided"):
         function_tool(weather, output_type=Weather, output_json_schema={})
 
 

@@ -10,11 +10,15 @@ import pytest
 from models_asking import WEATHER, ask, deltas, kind, listen, text_of
 
 from flowcore.errors import ModelError, UserError
-from flowcore.models import ModelResponse, Usage
+from flowcore.models import ModelResponse, ModelRetryAdvice, ModelRetryAdviceRequest, ModelSettings, Usage
+from flowcore.models.openai_types import typed_items
 from flowcore.testing.scripted import (
+    InvalidModelStep,
     ModelCall,
     ModelStep,
     ScriptedModel,
+    UnconsumedModelSteps,
+    UnexpectedModelCall,
     assistant_message,
     count_replies,
     function_call,
@@ -131,12 +135,13 @@ async def test_calls_are_recorded_as_they_were_then() -> None:
     assert [call.stream for call in model.calls] == [False, True]
     assert model.calls[0].system_instructions == "Be brief."
     assert model.calls[0].previous_response_id == "r"
-    assert model.last_call.turn == 1
+    assert model.last_call is model.calls[1]
+    assert model.first_call is model.calls[0]
+    assert [call.streamed for call in model.calls] == [False, True]
     silent = ScriptedModel(["a"], record=False)
     await ask(silent, "hi")
     assert silent.calls == []
-    with pytest.raises(UserError, match="no call was recorded"):
-        _ = silent.last_call
+    assert silent.first_call is silent.last_call is None
 
 
 async def test_a_script_that_runs_twice_gives_new_dicts() -> None:
@@ -144,4 +149,85 @@ async def test_a_script_that_runs_twice_gives_new_dicts() -> None:
     first, second = await ask(model, "hi"), await ask(model, "hi")
     assert first.output == second.output
     assert first.output[0] is not second.output[0]
-    assert assistant_message is message
+
+
+# The names that the OpenAI Agents SDK's tests use
+
+
+async def test_a_script_can_be_written_while_it_runs() -> None:
+    model = ScriptedModel(default_usage=Usage(requests=1, input_tokens=3, total_tokens=3))
+    model.enqueue([assistant_message("one", item_id="m_1")])
+    model.extend(["two", "three"])
+    assert model.remaining_steps == 3
+    first = await ask(model, "hi")
+    assert (first.output[0]["id"], first.usage.input_tokens) == ("m_1", 3)
+    model.set_default_usage(None)
+    assert (await ask(model, "hi")).usage == Usage(requests=1)
+    with pytest.raises(UnconsumedModelSteps, match="1 of its 3 steps") as left:
+        model.assert_complete()
+    assert left.value.remaining_steps == 1
+    await ask(model, "hi")
+    model.assert_complete()
+    with pytest.raises(UnexpectedModelCall) as more:
+        await ask(model, "more")
+    assert (more.value.call.input, more.value.call_index) == ("more", 3)
+    with pytest.raises(UserError, match="its script is a function"):
+        ScriptedModel(lambda call: "x").enqueue("y")
+    with pytest.raises(UserError, match="are the same"):
+        ScriptedModel([], usage=Usage(), default_usage=Usage())
+
+
+async def test_a_step_may_be_a_dict_and_say_everything_of_a_reply() -> None:
+    call = function_call("f", {}, call_id="c", item_id="fc", namespace="n")
+    assert (call["id"], call["call_id"], call["namespace"], call["arguments"]) == ("fc", "c", "n", "{}")
+    steps: list[Any] = [
+        {"output": [call], "response_id": "resp_1", "request_id": "req_1", "raw_usage": {"a": 1}},
+        {"responder": lambda call: {"output": f"turn {call.turn}", "response_id": "resp_2"}},
+        {"error": ValueError("no")},
+        {"outputs": []},
+    ]
+    model = ScriptedModel(steps)
+    first = await ask(model, "hi", settings=ModelSettings(preserve_raw_usage=True))
+    assert (first.output, first.response_id, first.request_id, first.raw_usage) == (
+        [call],
+        "resp_1",
+        "req_1",
+        {"a": 1},
+    )
+    second = await ask(model, "hi")
+    assert (text_of(second), second.response_id) == ("turn 1", "resp_2")
+    with pytest.raises(ValueError, match="no"):
+        await ask(model, "hi")
+    with pytest.raises(InvalidModelStep, match="'outputs'"):
+        await ask(model, "hi")
+
+
+async def test_an_error_brings_its_advice() -> None:
+    error = ValueError("busy")
+    advice = ModelRetryAdvice(suggested=True, retry_after=2)
+    model = ScriptedModel([ModelStep.raise_error(error, retry_advice=advice), ModelStep.respond(lambda call: "fine")])
+    with pytest.raises(ValueError, match="busy"):
+        await ask(model, "hi")
+    assert model.get_retry_advice(ModelRetryAdviceRequest(error, 1, False)) is advice
+    assert model.get_retry_advice(ModelRetryAdviceRequest(ValueError("busy"), 1, False)) is None
+    assert text_of(await ask(model, "hi")) == "fine"
+
+
+async def test_a_streamed_step_has_exactly_its_events() -> None:
+    done = {"id": "resp_9", "output": [message("hey", id="m")], "usage": {"input_tokens": 4, "total_tokens": 4}}
+    events = [{"type": "response.created"}, {"type": "response.completed", "response": done}]
+
+    async def made(call: ModelCall) -> Any:
+        for event in events:
+            yield event
+
+    for step in (ModelStep.stream(events), ModelStep.stream(made)):
+        said, response = await listen(ScriptedModel([step]), "hi")
+        assert said == events
+        assert (text_of(response), response.response_id, response.usage.input_tokens) == ("hey", "resp_9", 4)
+    assert text_of(await ask(ScriptedModel([ModelStep.stream(events, output="plain")]), "hi")) == "plain"
+
+
+async def test_openais_own_objects_are_items_too() -> None:
+    said = typed_items([message("hey", id="m")])
+    assert (await ask(ScriptedModel([said]), "hi")).output[0]["content"][0]["text"] == "hey"

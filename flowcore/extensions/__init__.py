@@ -1,0 +1,1 @@
+"""What extends the core and isn't needed by it."""
