@@ -28,8 +28,6 @@ MARKDOWN = "Use markdown to format your answers."
 TOOL_USE = ("run_llm_again", "stop_on_first_tool")
 
 
-
-
 class StopAtTools(TypedDict):
     """A ``tool_use_behavior``: a call of one of these tools ends the run, and its result is the output."""
 
@@ -84,8 +82,8 @@ class AgentSpec(Generic[TContext]):
     ``tool_use_behavior``: "run_llm_again", "stop_on_first_tool", ``{"stop_at_tool_names": [...]}`` or a function
     ``(ctx, results) -> ToolsToFinalOutputResult``. ``reset_tool_choice``: a forced tool is forced only until this
     agent has used
-    one. ``hooks``: called when this agent is at work. ``mcp_servers``: connected servers whose tools it has too, asked at
-    each turn; ``mcp_config``: how. ``prompt``: one that OpenAI stores, or a function that gives one. ``markdown``: ask
+    one. ``hooks``: called when this agent is at work. ``mcp_servers``: connected servers whose tools it has too, asked
+    at each turn; ``mcp_config``: how. ``prompt``: one that OpenAI stores, or a function that gives one. ``markdown``: ask
     for markdown.
 
     Raises TypeError and UserError for fields that can't be.
@@ -174,7 +172,9 @@ class AgentSpec(Generic[TContext]):
                 raise TypeError(f"Agent mcp_servers holds MCP servers (flowcore.mcp), not {shorten(server)}")
         unknown = set(self.mcp_config) - set(MCPConfig.__annotations__)
         if unknown:
-            raise TypeError(f"Agent mcp_config has no {listed(sorted(unknown))}; it has {listed(MCPConfig.__annotations__)}")
+            raise TypeError(
+                f"Agent mcp_config has no {listed(sorted(unknown))}; it has {listed(MCPConfig.__annotations__)}"
+            )
         if not (self.prompt is None or isinstance(self.prompt, Mapping) or callable(self.prompt)):
             raise TypeError(f"Agent prompt must be a Prompt, a function or None, not {shorten(self.prompt)}")
         validate_agent_hooks(self.hooks)
@@ -211,7 +211,6 @@ class AgentSpec(Generic[TContext]):
             text = "\n".join(f"- {one}" for one in text) if len(text) > 1 else "".join(text)
         parts = [part for part in (self.description, text, MARKDOWN if self.markdown else None) if part]
         return "\n\n".join(parts) or None
-
 
     async def get_mcp_tools(self, context: RunContextWrapper[Any]) -> list[FunctionTool]:
         """The tools that the agent's MCP servers have now. Raises UserError when two of them have one name."""

@@ -94,9 +94,7 @@ class RunContextWrapper(Generic[TContext]):
         """``is_tool_approved``, for a tool in a namespace."""
         return self.is_tool_approved(f"{tool_namespace}.{tool_name}" if tool_namespace else tool_name, call_id)
 
-    def get_rejection_message(
-        self, tool_name: str, call_id: str, *, tool_namespace: str | None = None
-    ) -> str | None:
+    def get_rejection_message(self, tool_name: str, call_id: str, *, tool_namespace: str | None = None) -> str | None:
         """What was said with a rejection, if anything was."""
         name = f"{tool_namespace}.{tool_name}" if tool_namespace else tool_name
         found = self.approvals.find(name, call_id)

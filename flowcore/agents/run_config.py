@@ -65,8 +65,8 @@ CallModelInputFilter: TypeAlias = Callable[[CallModelData[Any]], ModelInputData 
 
 @dataclass
 class ToolErrorFormatterArgs:
-    """What a ``tool_error_formatter`` is given: the ``kind`` of trouble, the call, what the model would be told, and for
-    "tool_exception" the ``error``."""
+    """What a ``tool_error_formatter`` is given: the ``kind`` of trouble, the call, what the model would be told, and
+    for "tool_exception" the ``error``."""
 
     kind: Literal["approval_rejected", "tool_not_found", "tool_exception"]
     tool_type: Literal["function", "custom"]
@@ -77,7 +77,7 @@ class ToolErrorFormatterArgs:
     error: Exception | None = None
 
 
-ToolErrorFormatter: TypeAlias = Callable[[ToolErrorFormatterArgs], str | None | Awaitable[str | None]]
+ToolErrorFormatter: TypeAlias = Callable[[ToolErrorFormatterArgs], str | Awaitable[str | None] | None]
 
 
 @dataclass
@@ -124,8 +124,8 @@ class RunConfig:
     ``session_input_callback(history, new) -> items``: what the model sees of a session and the new input.
     ``session_settings``: go before the session's own. ``call_model_input_filter``: has the last word on what a model
     call is sent; it changes nothing of the run's items. ``tool_error_formatter``: what the model is told of calls that
-    were rejected, unknown, or raised; None: the default. ``reasoning_item_id_policy``: "omit" leaves out ids of reasoning
-    items. ``tool_execution``, ``tool_not_found_behavior``, ``tool_name_collision_policy``: see there.
+    were rejected, unknown, or raised; None: the default. ``reasoning_item_id_policy``: "omit" leaves out ids of
+    reasoning items. ``tool_execution``, ``tool_not_found_behavior``, ``tool_name_collision_policy``: see there.
     ``output_guardrail_blocked_message``: stands for the output of a tool that ended the run and was rejected.
 
     Raises UserError for values that can't be.
@@ -168,7 +168,9 @@ class RunConfig:
             if isinstance(value, Mapping):
                 setattr(self, name, cls(**value))
             elif not (value is None or isinstance(value, cls)):
-                raise UserError(f"RunConfig({name}=...) is a {cls.__name__} or a dict of its fields, not {shorten(value)}")
+                raise UserError(
+                    f"RunConfig({name}=...) is a {cls.__name__} or a dict of its fields, not {shorten(value)}"
+                )
         for name, known in _WORDS.items():
             if getattr(self, name) not in known:
                 words = ", ".join(map(repr, known))

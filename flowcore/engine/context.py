@@ -197,9 +197,8 @@ class Context:
         ``returns``: the value's type (it's stored as JSON and checked). ``on_crash``: what a crash between start and
         record means:
         run again, ask a person, or fail; or a function ``() -> {"value": …} | None`` that asks the world whether it
-        happened (it's asked after an error too). Raises what ``fn`` raises (nothing is recorded then), ReplayMismatch when
-        the record was
-        made with other arguments, EffectInDoubt.
+        happened (it's asked after an error too). Raises what ``fn`` raises (nothing is recorded then), ReplayMismatch
+        when the record was made with other arguments, EffectInDoubt.
         """
         self._use(key)
         codec = _codec(returns, key)

@@ -110,10 +110,10 @@ class Agent(AgentSpec[TContext]):
         ``custom_output_extractor(result)``: makes the tool's output of the nested ``RunResult``; sync or async.
         ``on_stream(event)``: is told what happens in the nested run, which is streamed then; what it raises is only
         logged. ``run_config``: of the nested run; the caller's without one. ``max_turns``: default 10. ``hooks``,
-        ``session``, ``previous_response_id``, ``conversation_id``: of the nested run. ``failure_error_function``: what the
-        caller's model is told of a nested run that failed; None raises it, and a resume of the caller goes on with it.
-        ``parameters``: a dataclass or pydantic model that the caller's model fills in; ``input_builder(options)`` makes
-        the nested input of it, and ``include_input_schema`` adds its schema to the default one.
+        ``session``, ``previous_response_id``, ``conversation_id``: of the nested run. ``failure_error_function``: what
+        the caller's model is told of a nested run that failed; None raises it, and a resume of the caller goes on with
+        it. ``parameters``: a dataclass or pydantic model that the caller's model fills in; ``input_builder(options)``
+        makes the nested input of it, and ``include_input_schema`` adds its schema to the default one.
         ``on_stream_max_pending_events``: how many events may wait for a slow ``on_stream``, None for no limit; the
         nested run fails when they're more.
 

@@ -23,7 +23,7 @@ from flowcore.models.openai_types import typed_items
 
 
 class AgentToolStreamEvent(TypedDict):
-    """What ``on_stream`` is told: an event of the nested run, the agent whose turn it is, and the call that it serves."""
+    """What ``on_stream`` is told: an event of the nested run, the agent whose turn it is, and the call that it is."""
 
     event: StreamEvent
     agent: AgentSpec[Any]
@@ -84,9 +84,7 @@ class _Follower(Follower):
         if self._most is not None and len(self._waiting) >= self._most:
             self._lost = True
             return
-        self._waiting.append(
-            AgentToolStreamEvent(event=event, agent=self._translator.agent, tool_call=self._call)
-        )
+        self._waiting.append(AgentToolStreamEvent(event=event, agent=self._translator.agent, tool_call=self._call))
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._go())
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -224,7 +224,11 @@ class RunResultBase:
 
     def _tool_verdicts(self) -> list[Any]:
         records: list[Any] = [one for one in self._state.verdicts if str(one["kind"]).startswith("tool_")]
-        return from_json(records, [tool for agent in self._crew.agents.values() for tool in agent.tools]) if records else []
+        return (
+            from_json(records, [tool for agent in self._crew.agents.values() for tool in agent.tools])
+            if records
+            else []
+        )
 
     def to_input_list(self, *, mode: Literal["preserve_all", "normalized"] = "preserve_all") -> list[Item]:
         """The input and what the run brought, as input for a next run. Copies: change them as you like.
@@ -465,10 +469,12 @@ def brought(state: AgentState, facts: Sequence[Fact], crew: Crew, options: Optio
     asked = [fact for fact in facts if isinstance(fact, Request) and fact.kind == APPROVAL]
     for request in asked:
         data: Any = request.data
-        after = [i for i, one in enumerate(items) if isinstance(one, ToolCallItem) and one.call_id == data["call_id"]]
-        if after:
-            call = items[after[-1]]
-            items.insert(after[-1] + 1, ToolApprovalItem.of(call.agent, call.item, request=None))
+        called = [i for i, one in enumerate(items) if isinstance(one, ToolCallItem) and one.call_id == data["call_id"]]
+        if called:
+            call, at = items[called[-1]], called[-1] + 1
+            while at < len(items) and not isinstance(items[at], (ToolCallOutputItem, HandoffOutputItem)):
+                at += 1  # behind what came with the call, before what came of it
+            items.insert(at, ToolApprovalItem.of(call.agent, call.item, request=None))
     return items
 
 

@@ -111,9 +111,7 @@ async def call_model(state: AgentState, ctx: Context) -> Outcome:
     return Goto(on, **update)
 
 
-def _note_progress(
-    state: AgentState, ctx: Context, turn: Turn, reply: dict[str, Any], update: dict[str, Any]
-) -> None:
+def _note_progress(state: AgentState, ctx: Context, turn: Turn, reply: dict[str, Any], update: dict[str, Any]) -> None:
     """What of this turn the next one has to know, where it changed."""
     if turn.added:
         update["inputs_taken"] = len(ctx.inputs)
@@ -147,9 +145,7 @@ def _judges(
     return blocking, beside, subject_of([*state.items, *added]) if added else input_of(state)
 
 
-async def _resolve(
-    state: AgentState, ctx: Context, agent: AgentSpec[Any], options: Options, added: list[Item]
-) -> Turn:
+async def _resolve(state: AgentState, ctx: Context, agent: AgentSpec[Any], options: Options, added: list[Item]) -> Turn:
     config = options.config
     wrapper = options.wrapper(ctx)
     settings = agent.model_settings
@@ -207,10 +203,8 @@ async def _call(state: AgentState, ctx: Context, turn: Turn, options: Options) -
     schema = turn.agent.output_schema
     hooks, own = options.hooks, turn.agent.hooks
     items, instructions = await _input(state, ctx, turn, options)
-    if (hooks is not None or own is not None) and _first_entry(ctx):
-        if hears("on_llm_start", hooks, own):
-            told = list(items)
-            await fire("on_llm_start", hooks, own, options.wrapper(ctx), turn.agent, instructions, told)
+    if (hooks is not None or own is not None) and _first_entry(ctx) and hears("on_llm_start", hooks, own):
+        await fire("on_llm_start", hooks, own, options.wrapper(ctx), turn.agent, instructions, list(items))
     if ctx.observed:
         _tell(ctx, turn, options, items, instructions)
     arguments = (
@@ -283,9 +277,7 @@ def _spend(ctx: Context, usage: Usage) -> None:
     ctx.spend(**counts)
 
 
-async def _input(
-    state: AgentState, ctx: Context, turn: Turn, options: Options
-) -> tuple[Sequence[Item], str | None]:
+async def _input(state: AgentState, ctx: Context, turn: Turn, options: Options) -> tuple[Sequence[Item], str | None]:
     """What the model sees: the session before the run, then the run's items or the view of them that a filter chose, or
     where a provider keeps the conversation, what is new to it. Nothing of it is copied unless the config asks."""
     config = options.config

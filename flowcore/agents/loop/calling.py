@@ -124,9 +124,7 @@ def record_of(call: Call, found: Verdicts, verdicts: list[dict[str, Any]]) -> di
     return {"item": function_output(call.item["call_id"], found.message), "value": found.message, "verdicts": verdicts}
 
 
-async def rejected(
-    options: Options, wrapper: RunContextWrapper[Any], call: Call, decision: Decision
-) -> dict[str, Any]:
+async def rejected(options: Options, wrapper: RunContextWrapper[Any], call: Call, decision: Decision) -> dict[str, Any]:
     """The record of a call that a person rejected."""
     told = decision.message
     if told is None:

@@ -108,9 +108,7 @@ async def _followed(
         return followers[-1]
 
     try:
-        return await ctx.child(
-            graph, asked, call.key, limits=limits, meta=_meta(tool), context=child, watch=watch
-        )
+        return await ctx.child(graph, asked, call.key, limits=limits, meta=_meta(tool), context=child, watch=watch)
     finally:
         for one in followers:
             await one.close()

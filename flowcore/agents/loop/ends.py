@@ -97,7 +97,11 @@ async def handled(
 def told_of(update: dict[str, Any], result: RunErrorHandlerResult) -> list[Item]:
     """The message that tells of a handler's output, if it wants one."""
     output = update["output"]
-    return [output_message(output if isinstance(output, str) else dumps(output).decode())] if result.include_in_history else []
+    return (
+        [output_message(output if isinstance(output, str) else dumps(output).decode())]
+        if result.include_in_history
+        else []
+    )
 
 
 def final_update(agent: AgentSpec[Any], result: RunErrorHandlerResult) -> dict[str, Any]:

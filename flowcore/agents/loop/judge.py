@@ -105,9 +105,7 @@ async def output_guardrails(state: AgentState, ctx: Context) -> Goto[Literal["pa
     return Goto("passed", verdicts=[Of(key) for key in keys], **await save(state, ctx, options))
 
 
-def _withheld(
-    state: AgentState, ctx: Context, options: Options, agent: AgentSpec[Any], guardrail: str
-) -> list[Item]:
+def _withheld(state: AgentState, ctx: Context, options: Options, agent: AgentSpec[Any], guardrail: str) -> list[Item]:
     """What a session keeps of a reply whose output was rejected: where tools gave it, their calls and, instead of
     their outputs, that it's withheld. A message is left out."""
     reply = state.items[state.reply_at :]

@@ -10,7 +10,7 @@ from flowcore.agents.options import Options, options_of
 from flowcore.agents.session import ask, limit_of
 from flowcore.agents.session_input import limited, merge_input
 from flowcore.engine.context import Context
-from flowcore.graph.outcomes import Goto, Replace, Select
+from flowcore.graph.outcomes import Goto, Replace
 from flowcore.models.base import Item
 
 

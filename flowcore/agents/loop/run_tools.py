@@ -31,8 +31,8 @@ Outcome = Goto[Literal["done", "final", "handoff", "needs_decision", "tripped"]]
 
 
 class Done(NamedTuple):
-    """A call's end: its record ``{item, value, verdicts, custom, tripped}``, and the effect ``key`` that holds it (None:
-    it isn't recorded yet)."""
+    """A call's end: its record ``{item, value, verdicts, custom, tripped}``, and the effect ``key`` that holds it
+    (None: it isn't recorded yet)."""
 
     record: dict[str, Any]
     key: str | None = None

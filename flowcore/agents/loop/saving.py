@@ -76,9 +76,7 @@ async def session_history(state: AgentState, ctx: Context, options: Options) -> 
     return before if state.history_kept is None else [before[position] for position in state.history_kept]
 
 
-async def _own_history(
-    state: AgentState, ctx: Context, options: Options, session: str, upto: int
-) -> list[Item]:
+async def _own_history(state: AgentState, ctx: Context, options: Options, session: str, upto: int) -> list[Item]:
     which = (session, upto)
     if options.history is None or options.history_of != which:  # a fork may share the options and read another one
         options.history_of = which
