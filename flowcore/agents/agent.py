@@ -83,8 +83,8 @@ class AgentSpec(Generic[TContext]):
     ``(ctx, results) -> ToolsToFinalOutputResult``. ``reset_tool_choice``: a forced tool is forced only until this
     agent has used
     one. ``hooks``: called when this agent is at work. ``mcp_servers``: connected servers whose tools it has too, asked
-    at each turn; ``mcp_config``: how. ``prompt``: one that OpenAI stores, or a function that gives one. ``markdown``: ask
-    for markdown.
+    at each turn; ``mcp_config``: how. ``prompt``: one that OpenAI stores, or a function that gives one. ``markdown``:
+    ask for markdown.
 
     Raises TypeError and UserError for fields that can't be.
     """

@@ -10,7 +10,6 @@ from typing import Any, Literal, NamedTuple
 from flowcore.agents.agent import AgentSpec, ToolsToFinalOutputResult
 from flowcore.agents.as_tool import AgentTool
 from flowcore.agents.context import Decision, RunContextWrapper
-from flowcore.agents.items import function_output
 from flowcore.agents.loop.calling import Call, perform, record_of, rejected, unknown
 from flowcore.agents.loop.calling_agents import call_agent
 from flowcore.agents.loop.hosted_calls import approval_response
@@ -345,4 +344,3 @@ def _output_of(agent: AgentSpec[Any], one: FunctionToolResult) -> ToolsToFinalOu
     return ToolsToFinalOutputResult(True, one.output)
 
 
-__all__ = ["APPROVAL", "await_decision", "function_output", "run_tools"]
