@@ -11,10 +11,7 @@ from importlib import import_module
 from typing import Any
 
 _HOMES: dict[str, tuple[str, ...]] = {
-    "flowcore.agents.agent": (
-        "DynamicPromptFunction", "GenerateDynamicPromptData", "MCPConfig", "Prompt", "StopAtTools",
-        "ToolsToFinalOutputResult",
-    ),
+    "flowcore.agents.agent": ("MCPConfig", "StopAtTools", "ToolsToFinalOutputResult"),
     "flowcore.agents.context": ("AgentHookContext", "RunContextWrapper", "ToolContext"),
     "flowcore.agents.guardrails": (
         "GuardrailFunctionOutput", "InputGuardrail", "InputGuardrailResult", "OutputGuardrail", "OutputGuardrailResult",
@@ -45,6 +42,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     ),
     "flowcore.agents.origins": ("ToolOrigin", "ToolOriginType"),
     "flowcore.agents.output": ("AgentOutputSchema", "AgentOutputSchemaBase"),
+    "flowcore.agents.prompts": ("DynamicPromptFunction", "GenerateDynamicPromptData", "Prompt"),
     "flowcore.agents.session": ("Session", "SessionABC", "SessionSettings"),
     "flowcore.agents.session_input": ("SessionInputCallback",),
     "flowcore.agents.tool_guardrails": (
@@ -126,6 +124,23 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "flowcore.sessions.sqlite": ("AsyncSQLiteSession", "SQLiteSession"),
     "flowcore.sessions.store": ("StoreSession",),
     "flowcore.stores": ("MemoryStore", "SqliteStore", "Store", "open_store"),
+    "flowcore.tracing.backend": ("set_tracing_export_api_key",),
+    "flowcore.tracing.create": (
+        "add_trace_processor", "agent_span", "custom_span", "flush_traces", "function_span", "generation_span",
+        "get_current_span", "get_current_trace", "guardrail_span", "handoff_span", "mcp_tools_span", "response_span",
+        "set_trace_processors", "set_tracing_disabled", "speech_group_span", "speech_span", "task_span", "trace",
+        "transcription_span", "turn_span",
+    ),
+    "flowcore.tracing.ids": ("gen_span_id", "gen_trace_id"),
+    "flowcore.tracing.processor_interface": ("TracingProcessor",),
+    "flowcore.tracing.provider": ("set_trace_provider",),
+    "flowcore.tracing.span_data": (
+        "AgentSpanData", "CustomSpanData", "FunctionSpanData", "GenerationSpanData", "GuardrailSpanData",
+        "HandoffSpanData", "MCPListToolsSpanData", "ResponseSpanData", "SpanData", "SpeechGroupSpanData",
+        "SpeechSpanData", "TaskSpanData", "TranscriptionSpanData", "TurnSpanData",
+    ),
+    "flowcore.tracing.spans": ("Span", "SpanError"),
+    "flowcore.tracing.traces": ("Trace",),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

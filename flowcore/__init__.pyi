@@ -1,9 +1,6 @@
 """The public names, for type checkers. `tests/test_facade.py` holds it against `__init__.py`."""
 
-from flowcore.agents.agent import DynamicPromptFunction as DynamicPromptFunction
-from flowcore.agents.agent import GenerateDynamicPromptData as GenerateDynamicPromptData
 from flowcore.agents.agent import MCPConfig as MCPConfig
-from flowcore.agents.agent import Prompt as Prompt
 from flowcore.agents.agent import StopAtTools as StopAtTools
 from flowcore.agents.agent import ToolsToFinalOutputResult as ToolsToFinalOutputResult
 from flowcore.agents.context import AgentHookContext as AgentHookContext
@@ -51,6 +48,9 @@ from flowcore.agents.origins import ToolOrigin as ToolOrigin
 from flowcore.agents.origins import ToolOriginType as ToolOriginType
 from flowcore.agents.output import AgentOutputSchema as AgentOutputSchema
 from flowcore.agents.output import AgentOutputSchemaBase as AgentOutputSchemaBase
+from flowcore.agents.prompts import DynamicPromptFunction as DynamicPromptFunction
+from flowcore.agents.prompts import GenerateDynamicPromptData as GenerateDynamicPromptData
+from flowcore.agents.prompts import Prompt as Prompt
 from flowcore.agents.run_config import CallModelData as CallModelData
 from flowcore.agents.run_config import CallModelInputFilter as CallModelInputFilter
 from flowcore.agents.run_config import ModelInputData as ModelInputData
@@ -261,6 +261,48 @@ from flowcore.stores import MemoryStore as MemoryStore
 from flowcore.stores import SqliteStore as SqliteStore
 from flowcore.stores import Store as Store
 from flowcore.stores import open_store as open_store
+from flowcore.tracing.backend import set_tracing_export_api_key as set_tracing_export_api_key
+from flowcore.tracing.create import add_trace_processor as add_trace_processor
+from flowcore.tracing.create import agent_span as agent_span
+from flowcore.tracing.create import custom_span as custom_span
+from flowcore.tracing.create import flush_traces as flush_traces
+from flowcore.tracing.create import function_span as function_span
+from flowcore.tracing.create import generation_span as generation_span
+from flowcore.tracing.create import get_current_span as get_current_span
+from flowcore.tracing.create import get_current_trace as get_current_trace
+from flowcore.tracing.create import guardrail_span as guardrail_span
+from flowcore.tracing.create import handoff_span as handoff_span
+from flowcore.tracing.create import mcp_tools_span as mcp_tools_span
+from flowcore.tracing.create import response_span as response_span
+from flowcore.tracing.create import set_trace_processors as set_trace_processors
+from flowcore.tracing.create import set_tracing_disabled as set_tracing_disabled
+from flowcore.tracing.create import speech_group_span as speech_group_span
+from flowcore.tracing.create import speech_span as speech_span
+from flowcore.tracing.create import task_span as task_span
+from flowcore.tracing.create import trace as trace
+from flowcore.tracing.create import transcription_span as transcription_span
+from flowcore.tracing.create import turn_span as turn_span
+from flowcore.tracing.ids import gen_span_id as gen_span_id
+from flowcore.tracing.ids import gen_trace_id as gen_trace_id
+from flowcore.tracing.processor_interface import TracingProcessor as TracingProcessor
+from flowcore.tracing.provider import set_trace_provider as set_trace_provider
+from flowcore.tracing.span_data import AgentSpanData as AgentSpanData
+from flowcore.tracing.span_data import CustomSpanData as CustomSpanData
+from flowcore.tracing.span_data import FunctionSpanData as FunctionSpanData
+from flowcore.tracing.span_data import GenerationSpanData as GenerationSpanData
+from flowcore.tracing.span_data import GuardrailSpanData as GuardrailSpanData
+from flowcore.tracing.span_data import HandoffSpanData as HandoffSpanData
+from flowcore.tracing.span_data import MCPListToolsSpanData as MCPListToolsSpanData
+from flowcore.tracing.span_data import ResponseSpanData as ResponseSpanData
+from flowcore.tracing.span_data import SpanData as SpanData
+from flowcore.tracing.span_data import SpeechGroupSpanData as SpeechGroupSpanData
+from flowcore.tracing.span_data import SpeechSpanData as SpeechSpanData
+from flowcore.tracing.span_data import TaskSpanData as TaskSpanData
+from flowcore.tracing.span_data import TranscriptionSpanData as TranscriptionSpanData
+from flowcore.tracing.span_data import TurnSpanData as TurnSpanData
+from flowcore.tracing.spans import Span as Span
+from flowcore.tracing.spans import SpanError as SpanError
+from flowcore.tracing.traces import Trace as Trace
 
 __version__: str
 __all__ = [
@@ -273,6 +315,7 @@ __all__ = [
     "AgentOutputSchema",
     "AgentOutputSchemaBase",
     "AgentRunner",
+    "AgentSpanData",
     "AgentToolInvocation",
     "AgentToolStreamEvent",
     "AgentUpdatedStreamEvent",
@@ -290,6 +333,7 @@ __all__ = [
     "Committed",
     "CompactionItem",
     "Context",
+    "CustomSpanData",
     "Drawing",
     "DynamicPromptFunction",
     "Edge",
@@ -297,21 +341,25 @@ __all__ = [
     "Emitted",
     "FileSearchTool",
     "FlowcoreError",
+    "FunctionSpanData",
     "FunctionTool",
     "FunctionToolCustomDataContext",
     "FunctionToolCustomDataExtractor",
     "FunctionToolResult",
     "GenerateDynamicPromptData",
+    "GenerationSpanData",
     "Goto",
     "Graph",
     "GraphChanged",
     "GraphError",
     "GuardrailFunctionOutput",
+    "GuardrailSpanData",
     "Handoff",
     "HandoffCallItem",
     "HandoffInputData",
     "HandoffInputFilter",
     "HandoffOutputItem",
+    "HandoffSpanData",
     "HostedMCPTool",
     "ImageGenerationTool",
     "ImageGenerationToolConfig",
@@ -332,6 +380,7 @@ __all__ = [
     "MCPApprovalResponseItem",
     "MCPConfig",
     "MCPListToolsItem",
+    "MCPListToolsSpanData",
     "MCPToolApprovalFunction",
     "MCPToolApprovalFunctionResult",
     "MCPToolApprovalRequest",
@@ -387,6 +436,7 @@ __all__ = [
     "Replace",
     "ReplayMismatch",
     "RequestUsage",
+    "ResponseSpanData",
     "Result",
     "Retry",
     "RetryDecision",
@@ -431,6 +481,11 @@ __all__ = [
     "SessionABC",
     "SessionInputCallback",
     "SessionSettings",
+    "Span",
+    "SpanData",
+    "SpanError",
+    "SpeechGroupSpanData",
+    "SpeechSpanData",
     "SqliteStore",
     "State",
     "StopAtTools",
@@ -439,6 +494,7 @@ __all__ = [
     "StoreSession",
     "StreamEvent",
     "TResponseInputItem",
+    "TaskSpanData",
     "Tool",
     "ToolApprovalItem",
     "ToolCallCompletedEvent",
@@ -475,7 +531,11 @@ __all__ = [
     "ToolSearchTool",
     "ToolTimeoutError",
     "ToolsToFinalOutputResult",
+    "Trace",
     "TracingConfig",
+    "TracingProcessor",
+    "TranscriptionSpanData",
+    "TurnSpanData",
     "UndeclaredTransition",
     "UnknownItem",
     "UpdateError",
@@ -485,21 +545,34 @@ __all__ = [
     "WebSearchToolImageSettings",
     "__version__",
     "add",
+    "add_trace_processor",
+    "agent_span",
     "answer",
     "append",
     "continues",
+    "custom_span",
     "default_handoff_history_mapper",
     "default_tool_error_function",
     "enable_verbose_stdout_logging",
+    "flush_traces",
+    "function_span",
     "function_tool",
+    "gen_span_id",
+    "gen_trace_id",
+    "generation_span",
     "get_conversation_history_wrappers",
+    "get_current_span",
+    "get_current_trace",
     "get_default_agent_runner",
     "get_model",
+    "guardrail_span",
     "handoff",
+    "handoff_span",
     "input_guardrail",
     "is_openai_responses_compaction_aware_session",
     "load",
     "map",
+    "mcp_tools_span",
     "merge",
     "nest_handoff_history",
     "node",
@@ -509,6 +582,7 @@ __all__ = [
     "parallel",
     "replace",
     "reset_conversation_history_wrappers",
+    "response_span",
     "resume",
     "retry_policies",
     "run_demo_loop",
@@ -518,10 +592,20 @@ __all__ = [
     "set_default_openai_api",
     "set_default_openai_client",
     "set_default_openai_key",
+    "set_trace_processors",
+    "set_trace_provider",
+    "set_tracing_disabled",
+    "set_tracing_export_api_key",
+    "speech_group_span",
+    "speech_span",
     "start",
     "subgraph",
+    "task_span",
     "tool_input_guardrail",
     "tool_namespace",
     "tool_output_guardrail",
+    "trace",
+    "transcription_span",
+    "turn_span",
     "when",
 ]

@@ -248,15 +248,21 @@ class OutputGuardrailTripwireTriggered(_Tripwire):
 class _ToolTripwire(AgentsException):
     """A tool guardrail tripped. ``guardrail`` is the guardrail, ``output`` its output."""
 
+    _what = "Tool guardrail"
+
     def __init__(self, guardrail: Any, output: Any) -> None:
-        super().__init__(f"Tool guardrail {type(guardrail).__name__} triggered tripwire")
+        super().__init__(f"{self._what} {type(guardrail).__name__} triggered tripwire")
         self.guardrail = guardrail
         self.output = output
 
 
 class ToolInputGuardrailTripwireTriggered(_ToolTripwire):
-    """A tool input guardrail's tripwire was triggered."""
+    """A tool input guardrail's tripwire was triggered. The run is final: going on from it is a fork."""
+
+    _what = "Tool input guardrail"
 
 
 class ToolOutputGuardrailTripwireTriggered(_ToolTripwire):
-    """A tool output guardrail's tripwire was triggered."""
+    """A tool output guardrail's tripwire was triggered. The run is final: going on from it is a fork."""
+
+    _what = "Tool output guardrail"

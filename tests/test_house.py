@@ -47,6 +47,7 @@ FACADES = {
     "flowcore/testing/__init__.py",
     "flowcore/models/__init__.py",
     "flowcore/mcp/__init__.py",
+    "flowcore/tracing/__init__.py",
 }
 """The lazy facades: they import by name, from a table of their own."""
 

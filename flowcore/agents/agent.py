@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, Required, TypeAlias, TypedDict, cast
+from typing import Any, Generic, TypedDict
 
 from typing_extensions import TypeVar
 
@@ -15,7 +15,9 @@ from flowcore.agents.context import RunContextWrapper
 from flowcore.agents.guardrails import InputGuardrail, OutputGuardrail
 from flowcore.agents.handoffs import Handoff, as_handoff
 from flowcore.agents.lifecycle import AgentHooksBase, validate_agent_hooks
+from flowcore.agents.namespaces import colliding, qualified_tools
 from flowcore.agents.output import AgentOutputSchema, AgentOutputSchemaBase
+from flowcore.agents.prompts import DynamicPromptFunction, Prompt, resolve_prompt
 from flowcore.agents.tools import FunctionTool, ToolErrorFunction, function_tool
 from flowcore.errors import UserError
 from flowcore.graph.state import listed
@@ -41,25 +43,6 @@ class MCPConfig(TypedDict, total=False):
     convert_schemas_to_strict: bool
     failure_error_function: ToolErrorFunction | None
     include_server_in_tool_names: bool
-
-
-class Prompt(TypedDict, total=False):
-    """A prompt that OpenAI stores."""
-
-    id: Required[str]
-    version: str
-    variables: dict[str, Any]
-
-
-@dataclass
-class GenerateDynamicPromptData(Generic[TContext]):
-    """What a function that gives a ``Prompt`` is handed."""
-
-    context: RunContextWrapper[TContext]
-    agent: Any
-
-
-DynamicPromptFunction: TypeAlias = Callable[[GenerateDynamicPromptData[Any]], Prompt | Awaitable[Prompt]]
 
 
 @dataclass(frozen=True)
@@ -111,6 +94,7 @@ class AgentSpec(Generic[TContext]):
 
     def __post_init__(self) -> None:
         self._graph: tuple[Any, Any] | None = None
+        self._tools: tuple[list[Any], dict[str, FunctionTool]] | None = None
         self._handoffs: tuple[Any, list[Handoff]] | None = None
         self._schema: tuple[Any, AgentOutputSchemaBase] | None = None
         self.check()
@@ -178,11 +162,17 @@ class AgentSpec(Generic[TContext]):
         if not (self.prompt is None or isinstance(self.prompt, Mapping) or callable(self.prompt)):
             raise TypeError(f"Agent prompt must be a Prompt, a function or None, not {shorten(self.prompt)}")
         validate_agent_hooks(self.hooks)
-        names = [tool.name for tool in self.tools]
-        if len(set(names)) < len(names):
-            twice = sorted({name for name in names if names.count(name) > 1})
+        twice = colliding(self.tools)
+        if twice:
             raise UserError(f"agent '{self.name}' has two tools called {listed(twice)}; rename one")
         assert self.output_schema is not None  # raises for a type that can't be one
+
+    @property
+    def tools_by_name(self) -> dict[str, FunctionTool]:
+        """The function tools by qualified name; made once for a list. Raises UserError for ambiguous names."""
+        if self._tools is None or self._tools[0] != self.tools:
+            self._tools = (list(self.tools), qualified_tools(self.tools))
+        return self._tools[1]
 
     def clone(self, **changes: Any) -> AgentSpec[TContext]:
         """A copy with some fields changed; lists are shared unless given."""
@@ -241,17 +231,7 @@ class AgentSpec(Generic[TContext]):
 
     async def get_prompt(self, context: RunContextWrapper[Any]) -> Prompt | None:
         """The stored prompt that the model's provider is to use. Raises UserError."""
-        prompt: Any = self.prompt
-        if callable(prompt):
-            prompt = prompt(GenerateDynamicPromptData(context, self))
-            if inspect.isawaitable(prompt):
-                prompt = await prompt
-        if prompt is None:
-            return None
-        if not isinstance(prompt, Mapping) or not isinstance(prompt.get("id"), str):
-            raise UserError(f"agent '{self.name}': a prompt is a dict with an 'id', not {shorten(prompt)}")
-        made: Any = dict(prompt)
-        return cast(Prompt, made)
+        return await resolve_prompt(self.prompt, context, self)
 
 
 async def offered(those: list[Any], context: RunContextWrapper[Any], agent: AgentSpec[Any]) -> list[Any]:

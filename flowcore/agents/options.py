@@ -83,8 +83,8 @@ class Options:
     in this process, by the visit of
     ``run_tools`` and the call id. ``raw``: the provider's own objects, by the visit of ``call_model`` and their place
     in the reply. ``results``: guardrail results of this process. ``history``: what the session held before the run,
-    ``history_of``: which, and up to where. ``server_tools``: the tools that an agent's MCP servers had at its last turn
-    here. ``run``: the run that they serve.
+    ``history_of``: which, and up to where. ``offered``: by agent, its tools and those that its MCP servers had at its
+    last turn here. ``run``: the run that they serve.
     """
 
     context: Any = None
@@ -99,7 +99,7 @@ class Options:
     results: list[Any] = field(default_factory=list)
     history: list[Item] | None = None
     history_of: tuple[str, int] | None = None
-    server_tools: dict[str, list[Any]] = field(default_factory=dict)
+    offered: dict[str, list[Any]] = field(default_factory=dict)
     run: str | None = None
     _wrapper: RunContextWrapper[Any] | None = None
 

@@ -17,8 +17,8 @@ from flowcore.agents.session import SessionSettings
 from flowcore.agents.session_input import SessionInputCallback
 from flowcore.errors import UserError
 from flowcore.graph.values import shorten
-from flowcore.models.base import Item, Model
-from flowcore.models.provider import ModelProvider
+from flowcore.models.base import Item, Model, ModelProvider
+from flowcore.models.provider import default_provider
 from flowcore.models.settings import ModelSettings
 
 TContext = TypeVar("TContext", default=Any)
@@ -116,9 +116,9 @@ def _sensitive() -> bool:
 class RunConfig:
     """Settings of a whole run.
 
-    ``model``, ``model_settings``: go before each agent's own. ``model_provider``: resolves names; without one the
-    names that flowcore knows. ``handoff_input_filter``: of handoffs that have none. ``nest_handoff_history``: at a
-    handoff the conversation before it becomes one message, which ``handoff_history_mapper(items) -> items`` may write.
+    ``model``, ``model_settings``: go before each agent's own. ``model_provider``: resolves names; a
+    ``MultiProvider`` where nothing is said. ``handoff_input_filter``: of handoffs that have none.
+    ``nest_handoff_history``: at a handoff the conversation before it becomes one message, which ``handoff_history_mapper(items) -> items`` may write.
     ``input_guardrails``, ``output_guardrails``: join the agent's. ``workflow_name``, ``trace_id``, ``group_id``,
     ``trace_metadata``, ``tracing_disabled``, ``tracing``, ``trace_include_sensitive_data``: of its traces.
     ``session_input_callback(history, new) -> items``: what the model sees of a session and the new input.
@@ -132,7 +132,7 @@ class RunConfig:
     """
 
     model: str | Model | None = None
-    model_provider: ModelProvider | None = None
+    model_provider: ModelProvider = field(default_factory=default_provider)
     model_settings: ModelSettings | None = None
     handoff_input_filter: Callable[[HandoffInputData], Any] | None = None
     nest_handoff_history: bool = False

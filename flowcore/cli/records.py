@@ -64,7 +64,7 @@ def _step(fact: Transition) -> dict[str, Any]:
 
 def fact_record(fact: Fact) -> dict[str, Any]:
     """A fact as a dict; ``fact`` names which of the eight it is."""
-    fields = dataclasses.asdict(fact)
+    fields = fact._asdict()
     own = fields.pop("kind", None)
     record = {"fact": NAMES[type(fact)], **fields}
     return record if own is None else {**record, "kind": own}

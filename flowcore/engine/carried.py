@@ -7,12 +7,12 @@ fold sees it. Nothing in it names code.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, get_args
 
 from flowcore.errors import StoreError, UserError
 from flowcore.graph.values import copy_json, dumps, loads
-from flowcore.machine.facts import KINDS, Fact, Rested, Signal, Standing, Started, Transition
+from flowcore.machine.facts import KINDS, Fact, Rested, Signal, Standing, Started, Transition, types_of
 from flowcore.machine.wire import SCHEMA_VERSION, Row, decode, encode
 from flowcore.stores.base import Letter
 from flowcore.stores.checks import check_run_id, check_session_id
@@ -298,5 +298,6 @@ _BY_TYPE: dict[str, Callable[[Any], bool]] = {
 """What a field of a fact may hold, by its annotation."""
 
 _CHECKS: dict[type, Sequence[tuple[str, Callable[[Any], bool]]]] = {
-    cls: [(one.name, _BY_TYPE[str(one.type)]) for one in fields(cls) if one.type != "Any"] for cls in KINDS.values()
+    cls: [(name, _BY_TYPE[written]) for name, written in types_of(cls).items() if written != "Any"]
+    for cls in KINDS.values()
 }

@@ -10,7 +10,6 @@ import asyncio
 import hashlib
 import threading
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, TypeVar
 
 from flowcore.engine.carried import Carried, Journal, SessionCopy, carried_from
@@ -266,9 +265,9 @@ def _moved(facts: Sequence[Fact], field: str, position: int) -> list[Fact]:
     moved: list[Fact] = []
     for fact in facts:
         if isinstance(fact, (Transition, Resumed)) and fact.update and type(fact.update.get(field)) is int:
-            fact = replace(fact, update={**fact.update, field: position})
+            fact = fact._replace(update={**fact.update, field: position})
         elif isinstance(fact, Started) and type(fact.input.get(field)) is int:
-            fact = replace(fact, input={**fact.input, field: position})
+            fact = fact._replace(input={**fact.input, field: position})
         moved.append(fact)
     return moved
 

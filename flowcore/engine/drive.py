@@ -67,6 +67,7 @@ async def _release(live: Live) -> bool:
     claim, tree.claim = tree.claim, None  # no letter is taken in while the lease is on its way back
     if claim is None or await tree.store.release(tree.root, claim, len(tree.mail)):
         tree.holder.drop(tree)
+        tree.lives.clear()  # a run that rests is nobody's but its handle's: freed with it, without the collector
         return True
     tree.claim = claim
     await tree.fetch()

@@ -4,8 +4,10 @@ of runs."""
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, ref
 
@@ -23,59 +25,74 @@ MARGIN_SECONDS = 3.0
 
 
 class Holder:
-    """The trees that this process drives over one store in one event loop."""
+    """An owner's leases in one event loop: over one store that other processes reach, or over all that none does."""
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    def __init__(self, store: Store | None = None) -> None:
         self.owner = Owner.this_process()
-        self.trees: dict[str, Tree] = {}
+        self._store = store
+        self._roots: set[str] = set()
         self._beaten = time.monotonic()
         self._task: asyncio.Task[None] | None = None
 
     def hold(self, tree: Tree) -> None:
         """Keep a tree's lease from now on."""
-        self.trees[tree.root] = tree
-        if self.store.shared and (self._task is None or self._task.done()):
+        _HELD[id(tree.store), tree.root] = tree
+        if self._store is None:
+            return
+        self._roots.add(tree.root)
+        if self._task is None or self._task.done():
             self._beaten = time.monotonic()
-            self._task = asyncio.get_running_loop().create_task(self._keep(), name="flowcore-lease")
+            self._task = asyncio.get_running_loop().create_task(self._keep(self._store), name="flowcore-lease")
 
     def drop(self, tree: Tree) -> None:
         """A tree's lease was given back."""
-        self.trees.pop(tree.root, None)
-        if not self.trees and self._task is not None:
+        self.forget(tree)
+        if not self._roots and self._task is not None:
             self._task.cancel()
             self._task = None
 
+    def forget(self, tree: Tree) -> None:
+        """``drop`` where the loop has ended."""
+        if _HELD.get((id(tree.store), tree.root)) is tree:
+            del _HELD[id(tree.store), tree.root]
+        self._roots.discard(tree.root)
+
     def check(self) -> None:
         """Raises RunConflict when the leases may be lost: nothing may start then."""
-        if self.store.shared and time.monotonic() - self._beaten > LEASE_SECONDS - MARGIN_SECONDS:
+        if self._store is not None and time.monotonic() - self._beaten > LEASE_SECONDS - MARGIN_SECONDS:
             raise RunConflict(
                 f"this process couldn't renew its lease for {time.monotonic() - self._beaten:.0f} s; somebody else may"
                 " have taken the run over"
             )
 
-    async def _keep(self) -> None:
+    async def _keep(self, store: Store) -> None:
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             try:
                 if time.monotonic() - self._beaten > LEASE_SECONDS / 4:
                     before = time.monotonic()
-                    await self.store.beat(self.owner)
+                    await store.beat(self.owner)
                     self._beaten = before
-                for root in await self.store.waiting(self.owner):
-                    tree = self.trees.get(root)
-                    if tree is not None:
+                for root in await store.waiting(self.owner):
+                    tree = _HELD.get((id(store), root))
+                    if tree is not None and tree.holder is self:
                         tree.poke()
             except StoreError as error:  # tried again; when it lasts, `check` stops the runs before the leases end
-                log("lease not renewed", level="warning", error=str(error), runs=sorted(self.trees))
+                log("lease not renewed", level="warning", error=str(error), runs=sorted(self._roots))
 
+
+_HELD: dict[tuple[int, str], Tree] = {}
+"""The trees whose lease this process holds, by store (a tree keeps its store alive) and root."""
 
 _HOLDERS: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakKeyDictionary[Store, ref[Holder]]] = WeakKeyDictionary()
-"""By loop and store. Weak: a holder lives as long as one of its trees, and a store as long as somebody wants it."""
+"""By loop and shared store. Weak: a holder lives as long as one of its trees, and a store as long as somebody wants
+it."""
 
 
 def holder_of(store: Store) -> Holder:
     """The running loop's holder for a store."""
+    if not store.shared:
+        return _holder_here(os.getpid())
     stores = _HOLDERS.setdefault(asyncio.get_running_loop(), WeakKeyDictionary())
     known = stores.get(store)
     holder = known() if known is not None else None
@@ -85,14 +102,17 @@ def holder_of(store: Store) -> Holder:
     return holder
 
 
+@lru_cache(maxsize=1)
+def _holder_here(pid: int) -> Holder:
+    """The one for stores that no other process reaches; a forked process has its own."""
+    return Holder()
+
+
 def poke_local(store: Store, root: str) -> None:
     """Wake the tree if this process drives it, in whichever loop."""
-    for loop, stores in list(_HOLDERS.items()):
-        known = stores.get(store)
-        holder = known() if known is not None else None
-        tree = holder.trees.get(root) if holder is not None else None
-        if tree is not None and not loop.is_closed():
-            _call(loop, tree.poke)
+    tree = _HELD.get((id(store), root))
+    if tree is not None and not tree.loop.is_closed():
+        _call(tree.loop, tree.poke)
 
 
 _LEFT: list[tuple[ref[Store], str, Claim]] = []
@@ -110,7 +130,7 @@ def abandon(tree: Tree) -> None:
             return
         except RuntimeError:
             pass  # it has been closed since
-    tree.holder.trees.pop(tree.root, None)
+    tree.holder.forget(tree)
     _LEFT.append((ref(tree.store), tree.root, claim))
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
-import weakref
+import sys
 from collections import deque
 from collections.abc import AsyncIterator, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
+from secrets import token_hex
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -93,7 +93,10 @@ class Run:
         self._live = live
         self._tree = live.tree
         self._task: asyncio.Task[Standing] | None = None
-        weakref.finalize(self, abandon, live.tree).atexit = False
+
+    def __del__(self) -> None:
+        if self._tree.claim is not None and not sys.is_finalizing():
+            abandon(self._tree)
 
     def __repr__(self) -> str:
         return f"<Run {self.id!r} {self.standing} at {self.place!r}>"
@@ -229,7 +232,7 @@ class Run:
         Requests that were open there are open in the fork too, and children that hadn't ended are forked with it.
         Raises UserError naming where a fork can begin, UpdateError, RunExists, RunNotFound, StoreError.
         """
-        id = uuid.uuid4().hex if run_id is None else run_id
+        id = token_hex(16) if run_id is None else run_id
         change = Change(update, input, limits, session, None if store is self.store else store)
         return Run(await fork(self._live, at, id, change, self._live.context if context is ... else context))
 
@@ -501,7 +504,7 @@ async def start(
     """
     definition = _graph_of(graph)
     store = PrivateStore() if store is None else store
-    id = uuid.uuid4().hex if run_id is None else run_id
+    id = token_hex(16) if run_id is None else run_id
     tree = Tree(id, store, clock, drive)
     live = Live(tree, id, definition, context, label=label, stream=stream)
     if OBSERVERS:
@@ -567,7 +570,7 @@ async def send(store: Store, run_id: str, kind: str, key: str | None = None, val
     without request."""
     row = await store.get(run_id)
     wire = codec_of(Json, f"{kind} for run '{run_id}'").admit(value)[0]
-    letter = Letter(run_id, uuid.uuid4().hex, kind, key, wire, CLOCK.time())
+    letter = Letter(run_id, token_hex(16), kind, key, wire, CLOCK.time())
     if not await store.signal(letter):
         raise await _not_open(store, row.root, key)
     poke_local(store, row.root)

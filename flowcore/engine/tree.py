@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from flowcore.engine.clock import Clock
@@ -19,6 +19,7 @@ from flowcore.engine.log import log
 from flowcore.engine.observe import OBSERVERS, Noted, Watch
 from flowcore.errors import GraphChanged, RunConflict, RunNotFound, StoreError, UpdateError
 from flowcore.graph.graph import Graph
+from flowcore.graph.node import Node
 from flowcore.graph.outcomes import END
 from flowcore.machine.facts import Effect, Fact, Request, Rested, Resumed, Signal, Standing, Transition
 from flowcore.machine.fold import fold
@@ -43,8 +44,9 @@ class Tree:
         self.mail: list[Letter] = []
         self.broken: RunConflict | StoreError | None = None
         self.watches: list[Watch] | None = None
-        self._sinks: list[Sink] = []
-        self._taken: set[str] = set()
+        self._sinks: Sequence[Sink] = ()
+        self._taken: frozenset[str] = frozenset()
+        self._wake: asyncio.Event | None = None
         self._ready: list[Append] = []
         self._turn: asyncio.Future[None] | None = None
         self._writer: asyncio.Task[None] | None = None
@@ -57,7 +59,14 @@ class Tree:
         self.loop = asyncio.get_running_loop()
         self.thread = threading.get_ident()
         self.holder: Holder = holder_of(self.store)
-        self.wake = asyncio.Event()
+        self._wake = None
+
+    @property
+    def wake(self) -> asyncio.Event:
+        """Set when letters came; made when somebody sleeps."""
+        if self._wake is None:
+            self._wake = asyncio.Event()
+        return self._wake
 
     def hold(self, claim: Claim) -> None:
         """Begin anew under a lease: what was in memory may be older than the store, or ahead of it."""
@@ -65,7 +74,7 @@ class Tree:
         self.broken = None
         self.lives.clear()
         self.mail.clear()
-        self._taken.clear()
+        self._taken = frozenset()
         self.holder.hold(self)
 
     def check(self) -> None:
@@ -85,13 +94,13 @@ class Tree:
 
     def listen(self, sink: Sink) -> None:
         """Hand facts and events to ``sink`` too."""
-        self._sinks.append(sink)
+        self._sinks = [*self._sinks, sink]
         self._set_out()
 
     def leave(self, sink: Sink) -> None:
         """Hand ``sink`` nothing more."""
         if sink in self._sinks:
-            self._sinks.remove(sink)
+            self._sinks = [one for one in self._sinks if one != sink]
             self._set_out()
 
     def observe(self, live: Live) -> None:
@@ -237,13 +246,14 @@ class Tree:
             pass  # the drive meets the same trouble at its next append and reports it
         finally:
             self._poking = None
-            self.wake.set()
+            if self._wake is not None:
+                self._wake.set()
 
     async def fetch(self) -> None:
         """Read the inbox."""
         for letter in await self.store.inbox(self.root):
             if letter.id not in self._taken:
-                self._taken.add(letter.id)
+                self._taken |= {letter.id}
                 self.mail.append(letter)
 
 
@@ -256,8 +266,8 @@ class Live:
     """
 
     __slots__ = (
-        "above", "context", "driven", "exception", "facts", "graph", "id", "indexed", "interrupted", "label", "nodes",
-        "nudged", "scratch", "snapshot", "stream", "task", "tree",
+        "above", "context", "driven", "exception", "facts", "graph", "id", "indexed", "interrupted", "label", "nudged",
+        "scratch", "snapshot", "stream", "task", "tree",
     )  # fmt: skip
 
     def __init__(
@@ -281,13 +291,17 @@ class Live:
         self.snapshot = Snapshot(id)
         self.facts: list[Fact] = []
         self.driven = False
-        self.nudged: set[str] = set()
+        self.nudged: frozenset[str] = frozenset()
         self.exception: BaseException | None = None
         self.indexed: tuple[Any, ...] | None = None
         self.interrupted = False
         self.task: asyncio.Task[Any] | None = None
-        self.nodes = list(graph.nodes.items())
         self.scratch: dict[Any, Any] = {}
+
+    @property
+    def nodes(self) -> Iterable[tuple[str, Node]]:
+        """The graph's nodes by name."""
+        return self.graph.nodes.items()
 
     def load(self, facts: Sequence[Fact]) -> None:
         """Fold a stored journal from its beginning, with the graph of today. Raises GraphChanged, StoreError."""

@@ -28,16 +28,19 @@ def context_to_json(context: Any, serializer: Serializer | None, strict: bool) -
         return None
     name = type(context).__name__
     if serializer is not None:
-        value = serializer(context)
+        try:
+            value = serializer(context)
+        except Exception as error:
+            raise UserError(f"Context serializer failed: {type(error).__name__}") from error
         if not isinstance(value, Mapping):
-            raise UserError(f"context_serializer gave a {type(value).__name__}; give a mapping that is JSON")
+            raise UserError(f"Context serializer must return a mapping; it gave a {type(value).__name__}")
         return _kept("serializer", name, _json(value, "what context_serializer gave"))
     if isinstance(context, Mapping):
         return _kept("mapping", name, _json(context, "the context"))
     if strict:
         raise UserError(
-            f"strict_context: the context is a {name}, which is no mapping; give context_serializer=, or a mapping as"
-            " the context"
+            "RunState serialization requires context to be a mapping when strict_context is True; this one is a"
+            f" {name}. Give context_serializer="
         )
     if isinstance(context, BaseModel):
         kind, fields = "pydantic", _fields(lambda: context.model_dump(mode="json"))

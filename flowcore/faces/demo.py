@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 from flowcore.agents.agent import TContext
 from flowcore.errors import FlowcoreError
@@ -18,6 +17,7 @@ from flowcore.faces.runner import DEFAULT_MAX_TURNS, Runner
 from flowcore.faces.stream import AgentUpdatedStreamEvent, RawResponsesStreamEvent, RunItemStreamEvent, StreamEvent
 from flowcore.models.base import Item
 
+T = TypeVar("T")
 PROMPT = " > "
 ENDS = ("exit", "quit")
 _SAID = ("response.output_text.delta", "response.refusal.delta")
@@ -37,38 +37,101 @@ async def run_demo_loop(
     with is shown, and the line that it failed on forgotten. "exit", "quit", the end of the input and Ctrl-C end it.
     """
     conversation: list[Item] = []
-    while True:
+    current: Any = agent
+    talk = _streamed if stream else _whole
+    with _Keyboard() as keyboard:
         try:
-            said = _ask(PROMPT).strip()
-            if said.lower() in ENDS:
-                return
-            if not said:
-                continue
-            asked = [*conversation, {"role": "user", "content": said}]
-            talk = _streamed if stream else _whole
-            result = await _unless_interrupted(asyncio.ensure_future(talk(agent, asked, context, max_turns)))
-        except (EOFError, KeyboardInterrupt):
+            while True:
+                said = keyboard.ask(PROMPT).strip()
+                if said.lower() in ENDS:
+                    return
+                if not said:
+                    continue
+                asked = [*conversation, {"role": "user", "content": said}]
+                try:
+                    result = await keyboard.hold(talk(current, asked, context, max_turns, keyboard))
+                except FlowcoreError as error:
+                    print(f"\n[{type(error).__name__}: {error}]", flush=True)
+                    continue
+                conversation = result.to_input_list()
+                current = result.last_agent
+        except (_Left, KeyboardInterrupt):
             print()
-            return
-        except FlowcoreError as error:
-            print(f"\n[{type(error).__name__}: {error}]", flush=True)
-            continue
-        conversation = result.to_input_list()
-        agent = result.last_agent
 
 
-async def _whole(agent: Agent[Any], asked: list[Item], context: Any, max_turns: int | None) -> RunResult:
+class _Left(Exception):
+    """The person left: Ctrl-C, or the end of the input."""
+
+
+class _Keyboard:
+    """Lines and Ctrl-C of the terminal. While it's entered, Ctrl-C ends the loop wherever it stands: an event loop by
+    itself would keep it from code that waits for a line, and cancel everything else."""
+
+    def __init__(self) -> None:
+        self._talk: asyncio.Task[Any] | None = None
+        self._asking = False
+        self._pressed = False
+        self._before: Any = None
+        self._loop = asyncio.get_running_loop()
+
+    def __enter__(self) -> _Keyboard:
+        ours = threading.current_thread() is threading.main_thread()
+        if ours and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            self._before = signal.signal(signal.SIGINT, self._press) or signal.SIG_DFL
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _press(self, number: int, frame: Any) -> None:
+        self._pressed = True
+        if self._asking or self._talk is None:
+            raise KeyboardInterrupt
+        self._loop.call_soon_threadsafe(self._talk.cancel)
+
+    def ask(self, prompt: str) -> str:
+        """A line. Raises _Left."""
+        try:
+            self._asking = True
+            return input(prompt)
+        except (EOFError, KeyboardInterrupt):
+            raise _Left from None
+        finally:
+            self._asking = False
+
+    async def hold(self, talk: Coroutine[Any, Any, T]) -> T:
+        """What an answer gives; Ctrl-C cancels it. Raises _Left then."""
+        self._talk = asyncio.create_task(talk)
+        try:
+            result: T = await self._talk
+        except asyncio.CancelledError:
+            if self._pressed:
+                raise _Left from None
+            raise
+        finally:
+            self._talk = None
+        if self._pressed:  # just when it ended
+            raise _Left
+        return result
+
+
+async def _whole(
+    agent: Agent[Any], asked: list[Item], context: Any, max_turns: int | None, keyboard: _Keyboard
+) -> RunResult:
     """One answer, shown when it's there."""
     result = await Runner.run(agent, asked, context=context, max_turns=max_turns)
     while result.interruptions:
-        await _decide(result)
+        await _decide(result, keyboard)
         result = await result.resume()
     if result.final_output is not None:
         print(result.final_output, flush=True)
     return result
 
 
-async def _streamed(agent: Agent[Any], asked: list[Item], context: Any, max_turns: int | None) -> RunResultStreaming:
+async def _streamed(
+    agent: Agent[Any], asked: list[Item], context: Any, max_turns: int | None, keyboard: _Keyboard
+) -> RunResultStreaming:
     """One answer, shown as it comes."""
     result = Runner.run_streamed(agent, asked, context=context, max_turns=max_turns)
     screen = _Screen()
@@ -81,7 +144,7 @@ async def _streamed(agent: Agent[Any], asked: list[Item], context: Any, max_turn
                 result.cancel()
         if not result.interruptions:
             break
-        await _decide(result)
+        await _decide(result, keyboard)
         result = result.resume_streamed()
     if not screen.spoke and result.final_output is not None:
         print(result.final_output, end="")
@@ -119,47 +182,9 @@ class _Screen:
             print(f"\n[tool output: {item.output}]", flush=True)
 
 
-async def _decide(result: RunResult | RunResultStreaming) -> None:
+async def _decide(result: RunResult | RunResultStreaming, keyboard: _Keyboard) -> None:
     """Ask whether the calls that wait may be made."""
     for item in result.interruptions:
-        said = _ask(f"\n[{item.agent.name} wants to call {item.name}({item.arguments or ''})] approve? [y/N] ")
+        asked = f"\n[{item.agent.name} wants to call {item.name}({item.arguments or ''})] approve? [y/N] "
+        said = keyboard.ask(asked)
         await result.run.answer(item.call_id, said.strip().lower() in ("y", "yes"))
-
-
-def _ask(prompt: str) -> str:
-    """A line of the terminal's. Raises EOFError at its end, and KeyboardInterrupt at Ctrl-C: an event loop keeps that
-    from code that waits for a line."""
-    with _on_ctrl_c(signal.default_int_handler):
-        return input(prompt)
-
-
-async def _unless_interrupted(talk: asyncio.Future[Any]) -> Any:
-    """What an answer gives. Ctrl-C cancels it. Raises KeyboardInterrupt then."""
-    loop = asyncio.get_running_loop()
-    pressed = False
-
-    def stop(number: int, frame: Any) -> None:
-        nonlocal pressed
-        pressed = True
-        loop.call_soon_threadsafe(talk.cancel)
-
-    with _on_ctrl_c(stop):
-        try:
-            return await talk
-        except asyncio.CancelledError:
-            if pressed:
-                raise KeyboardInterrupt from None
-            raise
-
-
-@contextmanager
-def _on_ctrl_c(act: Callable[[int, Any], Any]) -> Iterator[None]:
-    """What Ctrl-C does for a while, where this is the main thread, whose it is."""
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        yield
-        return
-    before = signal.signal(signal.SIGINT, act)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)

@@ -273,8 +273,8 @@ class HandoffOutputItem(RunItem):
 
 
 class ToolApprovalItem(RunItem):
-    """A call that waits for a person. ``request``: what to answer; ``result.run.answer(item.call_id, True)`` approves
-    it."""
+    """A call that waits for a person. ``request``: what to answer, of an item that a run made, whose ``raw_item`` is
+    then one of the openai package; ``result.run.answer(item.call_id, True)`` approves it."""
 
     __slots__ = ("_name", "request", "tool_namespace", "tool_origin")
     type = "tool_approval_item"
@@ -292,8 +292,11 @@ class ToolApprovalItem(RunItem):
         super().__init__(agent, raw_item)
         self._name = tool_name
         self.tool_namespace = tool_namespace if tool_namespace is not None else self.item.get("namespace")
-        self.tool_origin = tool_origin
         self.request = request
+        if request is not None:
+            self._raw = None
+            tool_origin = tool_origin or described_tools(agent.tools).get(self.tool_name or "", UNKNOWN).origin
+        self.tool_origin = tool_origin
 
     @property
     def tool_name(self) -> str | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from flowcore.agents.agent import AgentSpec as Agent
 from flowcore.agents.context import RunContextWrapper
 from flowcore.agents.guardrails import GuardrailFunctionOutput, InputGuardrailResult, OutputGuardrailResult
+from flowcore.agents.items import input_form
 from flowcore.agents.loop.run_tools import APPROVAL
 from flowcore.agents.loop.state import AgentState, Crew, typed_output
 from flowcore.agents.options import AgentToolInvocation, Options
@@ -34,9 +35,9 @@ from flowcore.faces.items import (
     responses,
     run_items,
 )
-from flowcore.faces.run_state import RunState, agent_called
+from flowcore.faces.resting import agent_called
+from flowcore.faces.run_state import RunState
 from flowcore.faces.stream import AgentUpdatedStreamEvent, StreamEvent, Translator
-from flowcore.graph.values import copy_json
 from flowcore.machine.facts import Fact, Request
 from flowcore.models.base import Item, ModelResponse
 from flowcore.stores.base import OpenRequest
@@ -244,9 +245,9 @@ class RunResultBase:
             items = [*state.view, *state.items[state.view_at :]]
         omit = self._options.config.reasoning_item_id_policy == "omit"
         return [
-            {name: value for name, value in copy_json(item).items() if name != "id"}
+            {name: value for name, value in input_form(item).items() if name != "id"}
             if omit and item.get("type") == "reasoning"
-            else copy_json(item)
+            else input_form(item)
             for item in items
         ]
 

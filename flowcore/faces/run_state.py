@@ -7,18 +7,16 @@ that it was taken from: several may be taken from one.
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic
 
 from typing_extensions import TypeVar
 
 from flowcore.agents.agent import AgentSpec as Agent
-from flowcore.agents.as_tool import AgentTool
+from flowcore.agents.context import RunContextWrapper
 from flowcore.agents.items import input_items
-from flowcore.agents.loop.run_tools import APPROVAL
-from flowcore.agents.loop.state import AgentState, Crew
+from flowcore.agents.loop.state import Crew
 from flowcore.engine.carried import Carried, Journal, carried_from
 from flowcore.engine.carry import at_once, bring, check, collect, gone_on, letter, requests_of, take_over
 from flowcore.engine.clock import CLOCK
@@ -27,10 +25,11 @@ from flowcore.engine.run import Run, load
 from flowcore.errors import GraphChanged, NotPaused, StoreError, UserError
 from flowcore.faces.context_json import Deserializer, Serializer, context_from_json, context_to_json
 from flowcore.faces.items import ToolApprovalItem
+from flowcore.faces.resting import View, agent_called, asked_by, bound_to, graph_of, told_of
+from flowcore.faces.state_json import SCHEMA, checked_decisions, checked_state
 from flowcore.graph.graph import Graph
 from flowcore.graph.values import copy_json, shorten
 from flowcore.machine.facts import Standing
-from flowcore.machine.snapshot import Snapshot
 from flowcore.models.base import Item
 from flowcore.models.usage import Usage
 from flowcore.stores.base import Letter, OpenRequest, Store
@@ -40,45 +39,8 @@ if TYPE_CHECKING:
     from flowcore.faces.results import RunResultBase
 
 TContext = TypeVar("TContext", default=Any)
-SCHEMA = "flowcore/1"
-"""``$schemaVersion`` of the JSON that is written."""
-_FIELDS = {"$schemaVersion", "run", "context", "decisions", "input", "max_turns", "tracing_api_key"}
-_THEIRS = re.compile(r"1\.\d{1,3}")
-_OURS = re.compile(r"flowcore/(\d{1,6})")
 _ENDING = ("output_guardrails", "finalize", "blocked")
 """Places of a run that has its output: no model call follows."""
-
-
-@dataclass(frozen=True, slots=True)
-class _View:
-    """What is known of the run as it rests. ``length``: of its journal. ``calls``: names of the tools that the last
-    reply calls and that haven't told their output yet."""
-
-    run: str
-    length: int
-    standing: Standing
-    place: str
-    agent: str
-    original: list[Item]
-    calls: list[str]
-    tripped: bool
-    usage: dict[str, Any]
-    turns: int
-    limits: dict[str, Any]
-    meta: dict[str, Any]
-    requests: list[OpenRequest]
-
-    @classmethod
-    def of(cls, s: Snapshot, graph: Graph, requests: Sequence[OpenRequest]) -> _View:
-        state: AgentState = graph.schema.view(s.values)
-        place = s.visit.node
-        pending = state.pending_calls() if place in ("run_tools", "await_decision") else []
-        return cls(
-            s.run, s.seq + 1, s.standing, place, state.agent, list(state.items[: state.begun or None]),
-            [str(call["name"]) for call in pending], state.tripped is not None, dict(s.usage),
-            s.turns(nodes=graph.nodes.items()), dict(s.limits), dict(s.meta),
-            [one for one in requests if one.kind == APPROVAL],
-        )  # fmt: skip
 
 
 class RunState(Generic[TContext]):
@@ -96,7 +58,7 @@ class RunState(Generic[TContext]):
     app's object, where it's known. ``tracing_api_key``: as it was written along, if it was.
     """
 
-    def __init__(self, agent: Agent[Any], view: _View, carried: Carried, context: Any = None) -> None:
+    def __init__(self, agent: Agent[Any], view: View, carried: Carried, context: Any = None) -> None:
         self.context = context
         self.tracing_api_key: str | None = None
         self._agent = agent
@@ -125,7 +87,10 @@ class RunState(Generic[TContext]):
         else:  # it goes on where it lives; its children are read when they're asked for
             carried = Carried((Journal(run.id, run._live.label, 0, tuple(run._live.facts)),))
             requests = [one for one in result._requests if s.standing == "waiting"]
-        state: RunState[Any] = cls(agent, _View.of(s, run.definition, requests), carried, result._options.context)
+        options = result._options
+        state: RunState[Any] = cls(agent, View.of(s, run.definition, requests), carried, options.context)
+        tracing = getattr(options.config, "tracing", None)
+        state.tracing_api_key = tracing.get("api_key") if isinstance(tracing, Mapping) else None
         if not isinstance(run.store, PrivateStore):
             state._store, state._whole = run.store, False
         return state
@@ -133,19 +98,19 @@ class RunState(Generic[TContext]):
     # -- what is known --------------------------------------------------------------------------------------------
 
     @property
-    def _view(self) -> _View:
+    def _view(self) -> View:
         """As the run rests now: a state that was run goes along with its run."""
         run = self._run
         if run is None:
             return self._seen
         s = run._live.snapshot
         if s.seq + 1 != self._seen.length:
-            self._seen = _View.of(s, run.definition, at_once(run.requests) if s.standing == "waiting" else [])
+            self._seen = View.of(s, run.definition, at_once(run.requests) if s.standing == "waiting" else [])
         return self._seen
 
     @property
     def _crew(self) -> Crew:
-        crew: Crew = _graph_of(self._agent).bound
+        crew: Crew = graph_of(self._agent).bound
         return crew
 
     @property
@@ -239,7 +204,7 @@ class RunState(Generic[TContext]):
         return [self._item(one) for one in self._view.requests]
 
     def _item(self, request: OpenRequest) -> ToolApprovalItem:
-        asked = _asked(request)
+        asked = asked_by(request)
         item: Item = {
             "type": "function_call", "name": asked["tool"], "call_id": asked["call_id"], "arguments": asked["arguments"]
         }  # fmt: skip
@@ -281,11 +246,11 @@ class RunState(Generic[TContext]):
         found = [
             one
             for one in self._view.requests
-            if (given is None or (given.run, given.key) == (one.run, one.key)) and _bound_to(one) == told
+            if (given is None or (given.run, given.key) == (one.run, one.key)) and bound_to(one) == told
         ]
         if len(found) == 1:
             return found[0]
-        listed = "; ".join(_told(one) for one in self._view.requests) or "nothing"
+        listed = "; ".join(told_of(one) for one in self._view.requests) or "nothing"
         why = "is asked twice: take the item from get_interruptions()" if found else "isn't open in this state"
         raise UserError(
             f"the call {told[1]!r} of tool {told[0]!r} with arguments {shorten(told[2])} {why}. Open in run"
@@ -316,12 +281,12 @@ class RunState(Generic[TContext]):
     def _check_input(self, most: int | None) -> None:
         view = self._view
         if view.standing == "done" or view.place in _ENDING:
-            raise UserError(
-                f"run '{view.run}' takes no more input: it {'is done' if view.standing == 'done' else 'has its output'}"
-            )
+            why = "is done" if view.standing == "done" else "has its output"
+            raise UserError(f"Cannot add input to a terminal RunState: run '{view.run}' {why}")
         if most is not None and view.turns >= most:
             raise UserError(
-                f"run '{view.run}' takes no more input: its {most} turns are used up; set state.max_turns to more first"
+                f"Cannot add input to a RunState with no remaining model turns: run '{view.run}' has used its {most};"
+                " set state.max_turns to more first"
             )
         how = self.current_agent.tool_use_behavior
         if view.calls and how != "run_llm_again":
@@ -329,8 +294,8 @@ class RunState(Generic[TContext]):
             ends = [name for name in view.calls if name in stops]
             if ends:
                 raise UserError(
-                    f"run '{view.run}' takes no input now: its call of '{ends[0]}' may end it (tool_use_behavior of"
-                    f" agent '{self.current_agent.name}')"
+                    "Cannot add input to an interrupted RunState whose tool result may end the run: that of"
+                    f" '{ends[0]}', by the tool_use_behavior of agent '{self.current_agent.name}'"
                 )
 
     # -- as JSON --------------------------------------------------------------------------------------------------
@@ -390,7 +355,7 @@ class RunState(Generic[TContext]):
         run, store, seen = self._run, self._store, self._view
         if run is None:
             assert store is not None
-            graph = _graph_of(self._agent)
+            graph = graph_of(self._agent)
             carried = at_once(lambda: collect_stored(seen.run, graph, store))
         else:
             going = run
@@ -441,16 +406,18 @@ class RunState(Generic[TContext]):
         The JSON may come from anybody. Raises UserError where it's malformed, damaged, of another version or of the
         Agents SDK, never quoting it; GraphChanged where the agents don't fit the run any more.
         """
-        graph = _graph_of(initial_agent)
-        data = _checked(state_json)
+        graph = graph_of(initial_agent)
+        data = checked_state(state_json)
+        if isinstance(context_override, RunContextWrapper):
+            context_override = context_override.context
         context = context_from_json(data.get("context"), context_override, context_deserializer, strict_context)
         try:
             carried = carried_from(data["run"])
             s = check(carried, graph)
             requests = requests_of(carried) if s.standing == "waiting" else []
-            view = _View.of(s, graph, requests)
+            view = View.of(s, graph, requests)
             for request in view.requests:
-                _asked(request)
+                asked_by(request)
         except (UserError, GraphChanged):
             raise
         except StoreError as error:
@@ -464,17 +431,7 @@ class RunState(Generic[TContext]):
 
     def _take(self, data: Mapping[str, Any]) -> None:
         """The decisions, input and limits of a loaded state. Raises UserError for what isn't so."""
-        open = {(one.run, one.key) for one in self._seen.requests}
-        for one in data.get("decisions", []):
-            decision = dict(one) if type(one) is dict else {}
-            place = (decision.pop("run", None), decision.pop("key", None))
-            types = {"approve": bool, "message": str, "always": bool}
-            fits = all(type(value) is types.get(name) for name, value in decision.items())
-            if not fits or "approve" not in decision or not all(isinstance(name, str) for name in place):
-                raise UserError("this state's 'decisions' are malformed")
-            if place not in open:
-                raise UserError("this state decides about a call that it doesn't ask about")
-            self._decisions[place] = decision
+        self._decisions = checked_decisions(data, {(one.run, one.key) for one in self._seen.requests})
         self._input = list(data.get("input", []))
         if "max_turns" in data:
             self.max_turns = data["max_turns"]
@@ -527,16 +484,16 @@ class RunState(Generic[TContext]):
             await run._let_go()
             raise
 
-    def _letters(self, view: _View) -> list[Letter]:
+    def _letters(self, view: View) -> list[Letter]:
         """What is to be handed in. A letter's id is what it says and the moment it's for: it's the same one whoever
         sends it again."""
         now = CLOCK.time()
         decisions = dict(self._decisions)
-        tools = {(one.run, one.key): _asked(one)["tool"] for one in view.requests}
+        tools = {(one.run, one.key): asked_by(one)["tool"] for one in view.requests}
         for (run, key), decision in self._decisions.items():
             if decision.get("always"):
                 for other in view.requests:
-                    if other.run == run and _asked(other)["tool"] == tools[run, key]:
+                    if other.run == run and asked_by(other)["tool"] == tools[run, key]:
                         decisions.setdefault((run, other.key), decision)
         letters = [
             letter(run, "answer", key, True if decision == {"approve": True} else decision, view.length, now)
@@ -552,87 +509,13 @@ async def collect_stored(run_id: str, graph: Graph, store: Store) -> Carried:
     return await collect(await load(run_id, graph, store=store), _session_read)
 
 
-def agent_called(name: str, agents: Mapping[str, Agent[Any]]) -> Agent[Any] | None:
-    """The agent of this name among some agents and those that they have as tools or hand off to, however deep."""
-    seen: set[int] = set()
-    level = list(agents.values())
-    while level:
-        below: list[Agent[Any]] = []
-        for agent in level:
-            if agent.name == name:
-                return agent
-            seen.add(id(agent))
-            below += [tool.agent for tool in agent.tools if isinstance(tool, AgentTool)]
-            below += [one.agent for one in agent.resolved_handoffs if one.agent is not None]
-        level = [agent for agent in below if id(agent) not in seen]
-    return None
-
-
-def _graph_of(agent: Any) -> Graph:
-    graph = getattr(agent, "graph", None)
-    if not isinstance(agent, Agent) or not isinstance(graph, Graph):
-        raise UserError(f"a state belongs to an Agent's run: give the agent that it began with, not {shorten(agent)}")
-    return graph
-
-
 def _session_read(values: Mapping[str, Any]) -> tuple[str, str, int] | None:
     """Which session of its own store an agent's run reads, up to where."""
     session, upto = values.get("session"), values.get("session_upto")
     return None if session is None or upto is None else (session, "session_upto", upto)
 
 
-def _asked(request: OpenRequest) -> dict[str, Any]:
-    """What a request asks. Raises UserError unless it's about a tool's call."""
-    data = request.data
-    names = ("tool", "call_id", "arguments", "agent")
-    if not isinstance(data, dict) or not all(isinstance(data.get(name), str) for name in names):
-        raise UserError("this state asks about a call that it doesn't name: it's damaged")
-    return data
-
-
-def _bound_to(request: OpenRequest) -> tuple[str, str, str]:
-    asked = _asked(request)
-    return asked["tool"], asked["call_id"], asked["arguments"]
-
-
-def _told(request: OpenRequest) -> str:
-    asked = _asked(request)
-    return f"{asked['tool']}({shorten(asked['arguments'])}) as '{asked['call_id']}', asked by agent '{asked['agent']}'"
-
-
 def _checked_turns(most: Any) -> int | None:
     if most is not None and (type(most) is not int or most < 0):
         raise UserError(f"max_turns={shorten(most)} is neither a number of turns nor None")
     return most
-
-
-def _checked(data: Any) -> dict[str, Any]:
-    """A state's JSON, a copy, with its version and the types of its fields looked at. Raises UserError."""
-    if not isinstance(data, Mapping):
-        raise UserError("this state isn't a JSON object: give what to_json() gave")
-    version = data.get("$schemaVersion")
-    if isinstance(version, str) and _THEIRS.fullmatch(version):
-        raise UserError(
-            f"this is a state of the OpenAI Agents SDK (its schema {version}): it holds the SDK's own snapshot, which"
-            " flowcore can't go on from. Finish that run there, or begin a new one with its items as the input"
-        )
-    ours = _OURS.fullmatch(version) if isinstance(version, str) else None
-    if ours is None:
-        raise UserError(f"this isn't a state: its '$schemaVersion' isn't '{SCHEMA}'")
-    if version != SCHEMA:
-        why = "was written by a newer flowcore" if int(ours[1]) > int(SCHEMA.partition("/")[2]) else "doesn't exist"
-        raise UserError(f"this state's version {version} {why}; this one reads '{SCHEMA}'")
-    try:
-        copy: dict[str, Any] = copy_json(dict(data))
-    except (ValueError, RecursionError):
-        raise UserError("this state isn't plain JSON, or is nested too deeply") from None
-    unknown = len(set(copy) - _FIELDS)
-    if unknown or "run" not in copy:
-        raise UserError(f"this state has {unknown or 'no'} {'fields that no state has' if unknown else 'run'}")
-    if type(copy.get("decisions", [])) is not list or type(copy.get("input", [])) is not list:
-        raise UserError("this state's 'decisions' or 'input' is malformed")
-    if not all(type(item) is dict for item in copy.get("input", [])):
-        raise UserError("this state's 'input' is malformed: an item is an object")
-    if type(copy.get("tracing_api_key")) not in (str, type(None)):
-        raise UserError("this state's 'tracing_api_key' is malformed")
-    return copy

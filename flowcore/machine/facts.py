@@ -7,15 +7,13 @@ written down. ``node`` and ``visit`` name the place that it happened at. Eight k
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 Standing: TypeAlias = Literal["running", "waiting", "stopped", "failed", "cancelled", "done"]
 """How a run stands. Not a node: an error or a cancel without a declared edge changes it and leaves the place."""
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(NamedTuple):
     """The run was admitted. ``input``: the first state's given fields. ``meta``: whatever a face wants to find
     again. ``above``: a child's, how far its root was when it began (the seq of the root's last fact)."""
 
@@ -34,8 +32,7 @@ class Started:
     above: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Transition:
+class Transition(NamedTuple):
     """An edge was taken from (``node``, ``visit``) to ``to``; ``to_visit`` is the visit of the target.
 
     ``update``: what is new, by field; ``how``: the fields that aren't simply joined (``replace``, ``select``, ``of``,
@@ -61,8 +58,7 @@ class Transition:
     usage: dict[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Effect:
+class Effect(NamedTuple):
     """An effect finished, or a child run ended (``child`` is its id). ``args``: hash of the arguments it was called
     with."""
 
@@ -78,8 +74,7 @@ class Effect:
     usage: dict[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Intent:
+class Intent(NamedTuple):
     """An effect that may not be repeated is about to start. ``on_crash``: ``ask``, ``fail``, or ``check``: the world is
     asked whether it happened."""
 
@@ -93,8 +88,7 @@ class Intent:
     on_crash: str
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """A question was opened. ``data``: what is asked. ``schema``: JSON schema of the answer, if it has one."""
 
     seq: int
@@ -108,8 +102,7 @@ class Request:
     schema: dict[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Signal:
+class Signal(NamedTuple):
     """Something from outside was taken in. ``kind``: ``answer`` (of request ``key``), ``cancel``, ``stop``, ``input``.
 
     ``accepted`` is False for an answer whose request was no longer open; the fact remains, the answer has no effect.
@@ -127,8 +120,7 @@ class Signal:
     accepted: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Rested:
+class Rested(NamedTuple):
     """The run stopped moving and keeps its place. ``pause``: what it waits for (``on, into, until, late, enough,
     keys``).
 
@@ -154,8 +146,7 @@ class Rested:
     abandoned: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Resumed:
+class Resumed(NamedTuple):
     """The run goes on at its place. ``limits`` replace those of the same name. ``by``: who said so: "resume",
     "retries", "parent", or "answer", "child" and "due" for what it waited for. ``above``: a child's, how far its root
     was.
@@ -196,3 +187,8 @@ KINDS: dict[str, type[Fact]] = {
     "resumed": Resumed,
 }
 NAMES: dict[type[Fact], str] = {cls: name for name, cls in KINDS.items()}
+
+
+def types_of(cls: type[Fact]) -> dict[str, str]:
+    """A kind's fields, in order, and their types as they're written here."""
+    return {name: one.__forward_arg__ for name, one in cls.__annotations__.items()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace as replace_fields
 from typing import Any
 
 from flowcore.errors import StoreError, UpdateError, UserError
@@ -46,11 +45,11 @@ def outline(run: str, facts: Iterable[Fact]) -> Snapshot:
     s = Snapshot(run)
     for fact in facts:
         if isinstance(fact, Started):
-            fact = replace_fields(fact, input={})
+            fact = fact._replace(input={})
         elif isinstance(fact, (Transition, Resumed)):
-            fact = replace_fields(fact, update={}, how=None)
+            fact = fact._replace(update={}, how=None)
         if isinstance(fact, Resumed):
-            fact = replace_fields(fact, input=None)
+            fact = fact._replace(input=None)
         fold(_VALUELESS, s, fact)
     return s
 

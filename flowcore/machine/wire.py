@@ -3,7 +3,6 @@ code."""
 
 from __future__ import annotations
 
-from dataclasses import MISSING, fields
 from typing import Any, NamedTuple
 
 from flowcore.errors import StoreError
@@ -29,10 +28,13 @@ class Row(NamedTuple):
 
 _HEADER = {"seq", "node", "visit", "on", "to", "at"}
 _DEFAULTS = {
-    cls: [(f.name, None if f.default is MISSING else f.default, f.default is MISSING) for f in fields(cls) if f.name
-    not in _HEADER]
+    cls: [
+        (name, cls._field_defaults.get(name), name not in cls._field_defaults)
+        for name in cls._fields
+        if name not in _HEADER
+    ]
     for cls in NAMES
-}  # fmt: skip
+}
 
 
 def encode(fact: Fact) -> Row:

@@ -44,7 +44,7 @@ class _Messages:
         if self.thought:
             blocks, self.thought = self.thought, []
             if message["role"] == "assistant":
-                message = {**message, THINKING: blocks}
+                message[THINKING] = blocks
         self.messages.append(message)
 
     def add_tool_call(self, call: dict[str, Any]) -> None:

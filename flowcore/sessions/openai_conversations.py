@@ -125,7 +125,7 @@ class OpenAIConversationsSession(SessionABC):
     async def _listed(self, conversation: str, order: Any, page: int) -> AsyncGenerator[Item, None]:
         with self._mapped():
             async for item in self._client.conversations.items.list(conversation, order=order, limit=page):
-                yield item if isinstance(item, dict) else item.model_dump(mode="json", exclude_unset=True)
+                yield item if isinstance(item, dict) else _dumped(item)
 
     @contextmanager
     def _mapped(self) -> Iterator[None]:
@@ -136,6 +136,12 @@ class OpenAIConversationsSession(SessionABC):
             if mapped is None:
                 raise
             raise mapped from error
+
+
+def _dumped(item: Any) -> Item:
+    """An item as the server sent it; what the client's classes don't foresee passes without a word."""
+    data: Item = item.model_dump(mode="json", exclude_unset=True, warnings=False)
+    return data
 
 
 def _without_own_id(item: Item) -> Item:

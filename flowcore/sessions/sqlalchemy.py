@@ -172,7 +172,8 @@ class SQLAlchemySession(SessionABC):
                 async with self._engine.begin() as connection:
                     yield connection
             except sa.exc.SQLAlchemyError as error:
-                raise StoreError(f"{self._where}: {error}{self._advice(error)}") from error
+                what = getattr(error, "orig", None) or error  # its own text quotes what was to be written
+                raise StoreError(f"{self._where}: {what}{self._advice(error)}") from what
 
     async def _make_tables(self) -> None:
         for again in (True, False):

@@ -40,7 +40,7 @@ def encode(items: Sequence[Any], where: str, *, ensure_ascii: bool = True) -> li
 
 def _dumped(item: Any) -> Any:
     dump = getattr(item, "model_dump", None)
-    return dump(mode="json", exclude_unset=True) if callable(dump) else item
+    return dump(mode="json", exclude_unset=True, warnings=False) if callable(dump) else item
 
 
 def decode(text: str | bytes, where: str) -> Item:

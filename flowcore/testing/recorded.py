@@ -78,11 +78,8 @@ class Entry:
 
 
 def said_by_model(items: list[Any]) -> list[Any]:
-    """The items of a reply without what the loop told the model after it."""
-    end = len(items)
-    while end and items[end - 1].get("role") == "user":
-        end -= 1
-    return items[:end]
+    """The items of a reply without what joined the run before it, and what the loop told the model after it."""
+    return [item for item in items if item.get("role") != "user"]
 
 
 ENTRY: ContextVar[Entry] = ContextVar("flowcore_recorded_entry")
@@ -92,7 +89,10 @@ ENTRY: ContextVar[Entry] = ContextVar("flowcore_recorded_entry")
 class RecordedModel(Model):
     """A model that says what the record says."""
 
-    model = "recorded"
+    @property
+    def model(self) -> str:
+        """The name of the one that said it."""
+        return ENTRY.get().step.model or "recorded"
 
     async def get_response(self, *args: Any, **kwargs: Any) -> ModelResponse:
         return await ENTRY.get().reply()

@@ -34,6 +34,7 @@ def step(call):
     if said == "loop":
         return function_call("nothing", "{}", "n1")
     if said == "wait":
+        print("(asked)", flush=True)
         return ModelStep("at last", delay=60)
     return f"{said} was line {sum(one.get('role') == 'user' for one in call.input)}"
 

@@ -135,6 +135,8 @@ async def test_a_waiting_call_tells_what_would_be_done():
     (item,) = (await Runner.run(clerk, "go")).interruptions
     assert (item.name, item.tool_name, item.qualified_name) == ("delete",) * 3
     assert (item.arguments, item.call_id) == ('{"row": "7"}', "d1")
+    assert (item.raw_item.name, item.raw_item.call_id) == ("delete", "d1")  # openai's own class
+    assert item.tool_origin == ToolOrigin(ToolOriginType.FUNCTION)
     with pytest.raises(AgentsException, match="cannot be converted to an input item"):
         item.to_input_item()
 

@@ -24,7 +24,9 @@ from flowcore import (
     NotPaused,
     Options,
     Run,
+    RunContextWrapper,
     Runner,
+    RunState,
     SqliteStore,
     StoreError,
     UserError,
@@ -34,7 +36,7 @@ from flowcore import (
 )
 from flowcore.faces.items import ToolApprovalItem
 from flowcore.faces.results import RunResult
-from flowcore.faces.run_state import SCHEMA, RunState
+from flowcore.faces.state_json import SCHEMA
 from flowcore.machine.facts import Signal, Started
 from flowcore.testing import ScriptedModel, function_call, journals
 
@@ -256,6 +258,21 @@ async def test_two_states_of_a_result_in_memory_are_two_walks_and_the_result_sta
     assert result.run_id == yes.run_id == no.run_id
 
 
+async def test_a_fork_has_a_state_of_its_own():
+    clerk = one_approval()
+    result = await Runner.run(clerk, "go")
+    asked = next(fact.seq for fact in result.run.facts if getattr(fact, "to", None) == "run_tools")
+    options = Options()
+    fork = await RunResult(await result.run.fork(asked, context=options), "go", options, 10)._settle()
+    state = await RunState.from_json(clerk, RunState.of(fork).to_json())
+    assert state.run_id == fork.run_id != result.run_id
+    state.approve(state.get_interruptions()[0])
+    assert (await go_on(state)).final_output == "done"
+    with pytest.raises(UserError, match="isn't open"):
+        RunState.of(result).approve(fork.interruptions[0])
+    assert DONE == ["a"]
+
+
 async def test_of_two_states_of_a_run_in_a_store_the_second_comes_too_late():
     store = MemoryStore()
     result = await Runner.run(one_approval(), "go", store=store)
@@ -268,6 +285,35 @@ async def test_of_two_states_of_a_run_in_a_store_the_second_comes_too_late():
     with pytest.raises(AlreadyResumed):
         no.to_json()
     assert DONE == ["a"]
+
+
+async def test_a_state_whose_process_died_while_it_was_run_is_run_again_from_the_same_json():
+    store, copies = MemoryStore(), []
+
+    @function_tool(needs_approval=True)
+    async def erase(row: str) -> str:
+        """Erase."""
+        if not copies:
+            copies.append(store.copy())  # what another process finds when this one dies here
+        DONE.append(row)
+        return "erased"
+
+    def make() -> Agent:
+        calls = [function_call("read", {"row": "b"}, "r1"), function_call("erase", {"row": "a"}, "c1")]
+        return agent(calls, "done", tools=[erase, read])
+
+    state = RunState.of(await Runner.run(make(), "go", store=store))
+    state.approve(state.get_interruptions()[0])
+    text = state.to_string()
+    await go_on(await RunState.from_string(make(), text, store=store))
+    (left,) = copies
+    DONE.clear()
+    result = await go_on(await RunState.from_string(make(), text, store=left))
+    assert result.final_output == "done"
+    assert DONE == ["a"]
+    assert len(signals(result.run)) == 1
+    with pytest.raises(AlreadyResumed):
+        await go_on(await RunState.from_string(make(), text, store=left))
 
 
 async def test_a_state_that_is_run_again_goes_on_with_its_run():
@@ -345,7 +391,8 @@ async def test_a_failed_nested_run_goes_on_where_it_failed():
     def make(*broken: Exception) -> Agent:
         inner = Agent(name="Inner", tools=[read], model=ScriptedModel.by_turn(
             [function_call("read", {"row": "a"}, "r"), broken[0] if broken else "inner done"]))  # fmt: skip
-        return agent(function_call("inner", {"input": "x"}, "t"), "done", name="Top", tools=[inner.as_tool()])
+        tool = inner.as_tool(failure_error_function=None)
+        return agent(function_call("inner", {"input": "x"}, "t"), "done", name="Top", tools=[tool])
 
     state = await failing(make(ModelError("down")))
     again = await RunState.from_string(make(), state.to_string())
@@ -437,16 +484,16 @@ async def test_input_that_no_model_call_would_read_is_refused():
         done.add_input("more")
     for ends in ("stop_on_first_tool", {"stop_at_tool_names": ["delete"]}, lambda ctx, results: None):
         state = RunState.of(await Runner.run(one_approval(tool_use_behavior=ends), "go"))
-        with pytest.raises(UserError, match="call of 'delete' may end it"):
+        with pytest.raises(UserError, match="may end the run: that of 'delete'"):
             state.add_input("more")
     state = RunState.of(await Runner.run(one_approval(tool_use_behavior={"stop_at_tool_names": ["read"]}), "go"))
     state.add_input("more")
     state = RunState.of(await Runner.run(one_approval(), "go", max_turns=1))
-    with pytest.raises(UserError, match="1 turns are used up"):
+    with pytest.raises(UserError, match="no remaining model turns"):
         state.add_input("more")
     state.max_turns = 2
     state.add_input("more")
-    with pytest.raises(UserError, match="1 turns are used up"):
+    with pytest.raises(UserError, match="no remaining model turns"):
         await go_on(state, limits={"max_turns": 1})
     state.approve(state.get_interruptions()[0])
     assert (await go_on(state)).final_output == "done"
@@ -456,9 +503,8 @@ async def test_input_that_no_model_call_would_read_is_refused():
 
 ELSEWHERE = """
 import asyncio, json, sys
-from flowcore import Agent, Options, SqliteStore, function_tool
+from flowcore import Agent, Options, RunState, SqliteStore, function_tool
 from flowcore.faces.results import RunResult
-from flowcore.faces.run_state import RunState
 from flowcore.testing import ScriptedModel, function_call
 
 folder, mode = sys.argv[1:3]
@@ -587,6 +633,19 @@ async def test_a_store_that_hasnt_the_run_admits_it_and_one_that_is_behind_refus
     await there.close()
 
 
+@pytest.mark.parametrize("kept", [False, True])
+def test_code_without_an_event_loop_has_states_too(tmp_path, kept):
+    store = SqliteStore(tmp_path / "runs.db") if kept else None
+    top = lambda: nested(deleting("a", "c1"), "inner done")  # noqa: E731
+    result = Runner.run_sync(top(), "go", store=store)
+    data = RunState.of(result).to_json()
+    assert len(data["run"]["runs"]) == 3
+    state = asyncio.run(RunState.from_json(top(), data, store=store))
+    state.approve(state.get_interruptions()[0])
+    assert asyncio.run(go_on(state)).final_output == "done"
+    assert DONE == ["a"]
+
+
 async def test_a_session_goes_along_with_the_run_that_reads_it():
     def make() -> Agent:
         model = ScriptedModel.by_turn(["hello", deleting("a", "c1"), "done", "later"])
@@ -641,8 +700,9 @@ async def test_a_context_that_is_no_mapping_comes_back_as_its_fields_with_a_warn
         assert (await RunState.from_json(one_approval(), data)).context == kept
     with pytest.raises(UserError, match="strict_context"):
         await RunState.from_json(one_approval(), data, strict_context=True)
-    again = await RunState.from_json(one_approval(), data, context_override=context, strict_context=True)
-    assert again.context is context
+    for other in (context, RunContextWrapper(context)):
+        again = await RunState.from_json(one_approval(), data, context_override=other, strict_context=True)
+        assert again.context is context
 
 
 async def test_a_serializer_and_a_deserializer_bring_the_context_back():
@@ -653,6 +713,8 @@ async def test_a_serializer_and_a_deserializer_bring_the_context_back():
     assert again.context == Animal("y")
     with pytest.raises(UserError, match="gave a str"):
         state.to_json(context_serializer=lambda one: "text")
+    with pytest.raises(UserError, match="Context serializer failed: ZeroDivisionError"):
+        state.to_json(context_serializer=lambda one: {"x": 1 / 0})
     state.context = {"key": object()}
     with pytest.raises(UserError, match="isn't JSON"):
         state.to_json()
@@ -712,7 +774,9 @@ JUNK = st.recursive(
 )  # fmt: skip
 
 
-def test_a_state_with_any_value_replaced_goes_on_or_is_refused_but_never_crashes():
+def test_a_state_with_any_value_replaced_goes_on_or_is_refused_but_never_crashes(tmp_path):
+    file = tmp_path / "runs.db"
+
     async def state() -> dict[str, Any]:
         result = await Runner.run(nested([deleting("a", "c1"), deleting("b", "c2")], "inner done"), "go")
         return RunState.of(result).to_json()
@@ -721,8 +785,8 @@ def test_a_state_with_any_value_replaced_goes_on_or_is_refused_but_never_crashes
     paths = [path for path in places(json.loads(text)) if path]
 
     @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-    @given(st.sampled_from(paths), JUNK, st.booleans())
-    def check(path, junk, drop):
+    @given(st.sampled_from(paths), JUNK, st.booleans(), st.booleans())
+    def check(path, junk, drop, into_a_file):
         data = json.loads(text)
         at = data
         for key in path[:-1]:
@@ -731,12 +795,15 @@ def test_a_state_with_any_value_replaced_goes_on_or_is_refused_but_never_crashes
             del at[path[-1]]
         else:
             at[path[-1]] = junk
+        data["into a file"] = into_a_file
         asyncio.run(attempt(data))
 
     async def attempt(data: Any) -> None:
+        file.unlink(missing_ok=True)
+        store = SqliteStore(file, synchronous="NORMAL") if data.pop("into a file") else None
         try:
             top = nested([deleting("a", "c1"), deleting("b", "c2")], "inner done")
-            loaded = await RunState.from_json(top, data, context_override={})
+            loaded = await RunState.from_json(top, data, context_override={}, store=store)
             for item in loaded.get_interruptions():
                 loaded.approve(item)
             run = await loaded.go_on(Options())
@@ -744,5 +811,7 @@ def test_a_state_with_any_value_replaced_goes_on_or_is_refused_but_never_crashes
             return
         standing = await run.drive()  # whatever its nodes meet in it makes the run fail, not the engine
         assert standing in ("done", "failed", "waiting")
+        if store is not None:
+            await store.close()
 
     check()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Any, get_args
 
 import pytest
@@ -10,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowcore.errors import StoreError
-from flowcore.machine.facts import KINDS, Fact, Standing
+from flowcore.machine.facts import KINDS, Fact, Standing, types_of
 from flowcore.machine.wire import SCHEMA_VERSION, Row, decode, encode
 
 text = st.text(st.characters(codec=None, categories=None), max_size=8)
@@ -40,7 +39,7 @@ def values_of(annotation: str) -> st.SearchStrategy[Any]:
 
 
 def facts_of(cls: type) -> st.SearchStrategy[Any]:
-    return st.builds(cls, **{one.name: values_of(str(one.type)) for one in fields(cls)})
+    return st.builds(cls, **{name: values_of(type_) for name, type_ in types_of(cls).items()})
 
 
 @pytest.mark.parametrize("kind", KINDS)

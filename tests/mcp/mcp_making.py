@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mcp.types import Tool
+
 from flowcore import RunContextWrapper, ToolContext
 from flowcore.mcp import MCPServer, MCPServerSse, MCPServerStdio, MCPServerStreamableHttp
 
@@ -55,10 +57,11 @@ def noted(log: Path) -> list[str]:
     return log.read_text().splitlines() if log.exists() else []
 
 
-def stdio(log: Path, **options: Any) -> MCPServerStdio:
+def stdio(log: Path, gate: Path | None = None, **options: Any) -> MCPServerStdio:
     options.setdefault("name", "served")
     options.setdefault("client_session_timeout_seconds", 30)
-    return MCPServerStdio({"command": sys.executable, "args": [str(SERVED), "stdio", str(log)]}, **options)
+    arguments = [str(SERVED), "stdio", str(log), *([] if gate is None else [str(gate)])]
+    return MCPServerStdio({"command": sys.executable, "args": arguments}, **options)
 
 
 async def until(condition: Callable[[], Any]) -> None:
@@ -84,3 +87,24 @@ async def call(tool: Any, arguments: str = "{}") -> Any:
 def text(told: Any) -> str:
     assert told["type"] == "text", told
     return str(told["text"])
+
+
+class Odd(MCPServer):
+    """A server that cancels its own calls."""
+
+    name = "odd"
+
+    async def connect(self) -> None: ...
+    async def cleanup(self) -> None: ...
+    async def list_prompts(self) -> Any: ...
+    async def get_prompt(self, name: str, arguments: Any = None) -> Any: ...
+
+    async def list_tools(self, run_context: Any = None, agent: Any = None) -> Any:
+        return [Tool(name="odd", input_schema={}), Tool(name="broken", input_schema={})]
+
+    async def call_tool(self, tool_name: str, arguments: Any, meta: Any = None) -> Any:
+        if tool_name == "broken":
+            raise ZeroDivisionError("by zero")
+        if arguments:
+            await asyncio.Event().wait()
+        raise asyncio.CancelledError

@@ -1,7 +1,7 @@
-"""A real MCP server: ``python mcp_served.py stdio|http|legacy-http|sse LOG [PORT]``.
+"""A real MCP server: ``python mcp_served.py stdio|http|legacy-http|sse LOG [GATE|PORT]``.
 
-What it does is written to LOG, a line each. Over HTTP it prints its port once it listens. ``legacy-http`` speaks only
-the protocol with sessions.
+What it does is written to LOG, a line each. Over stdio it says nothing before the file GATE is there; over HTTP it
+prints its port once it listens. ``legacy-http`` speaks only the protocol with sessions.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import os
 import socket
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,8 @@ def legacy(app: Any) -> Any:
 def main() -> None:
     note(f"start {os.getpid()}")
     if KIND == "stdio":
+        while len(sys.argv) > 3 and not Path(sys.argv[3]).exists():
+            time.sleep(0.01)
         server.run("stdio")
         return
     app: Any = server.sse_app() if KIND == "sse" else server.streamable_http_app()

@@ -90,7 +90,7 @@ async def test_a_process_ends_with_its_session(tmp_path):
 
 async def test_a_cancelled_connect_leaves_no_process(tmp_path):
     log = tmp_path / "log"
-    server = stdio(log)
+    server = stdio(log, tmp_path / "never")
     connecting = asyncio.create_task(server.connect())
     await until(lambda: noted(log))
     connecting.cancel()
@@ -102,11 +102,14 @@ async def test_a_cancelled_connect_leaves_no_process(tmp_path):
 
 
 async def test_several_may_wait_for_one_connect(tmp_path):
-    log = tmp_path / "log"
-    server = stdio(log)
+    log, gate = tmp_path / "log", tmp_path / "gate"
+    server = stdio(log, gate)
     first, *others = [asyncio.create_task(server.connect()) for _ in range(3)]
     await until(lambda: noted(log))
     first.cancel()  # the others still want it
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    gate.touch()
     await asyncio.gather(*others)
     assert len([line for line in noted(log) if line.startswith("start")]) == 1
     await server.cleanup()

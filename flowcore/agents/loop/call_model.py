@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from flowcore.agents.agent import AgentSpec, Prompt, offered
+from flowcore.agents.agent import AgentSpec, offered
 from flowcore.agents.handoffs import Handoff
 from flowcore.agents.items import input_items, is_message, refusal_of, text_of, user_message
 from flowcore.agents.lifecycle import fire, hears
@@ -17,9 +17,10 @@ from flowcore.agents.loop.ends import final_update, handled, told_of
 from flowcore.agents.loop.judge import ask, input_judges, input_of, keys_of, subject_of
 from flowcore.agents.loop.saving import save, session_history
 from flowcore.agents.loop.state import CALLS, AgentState
+from flowcore.agents.namespaces import called_name, called_tool, qualified_tools
 from flowcore.agents.options import Options, options_of
+from flowcore.agents.prompts import Prompt
 from flowcore.agents.run_config import CallModelData, ModelInputData, RunConfig
-from flowcore.agents.tools import FunctionTool
 from flowcore.engine.context import Context
 from flowcore.errors import ModelBehaviorError, UserError
 from flowcore.graph.node import Retry
@@ -27,7 +28,6 @@ from flowcore.graph.outcomes import Goto, Of
 from flowcore.graph.state import listed
 from flowcore.graph.values import shorten
 from flowcore.models.base import Item, Model, ModelResponse, ModelTracing
-from flowcore.models.provider import get_model
 from flowcore.models.retry import SAFE_EVENTS, context_for, decide
 from flowcore.models.settings import ModelSettings
 from flowcore.models.usage import Usage
@@ -80,7 +80,7 @@ async def call_model(state: AgentState, ctx: Context) -> Outcome:
     if state.fresh and _first_entry(ctx):
         await fire("on_agent_start", options.hooks, agent.hooks, options.hook_context(ctx), agent)
     turn = await _resolve(state, ctx, agent, options, added)
-    ctx.retry = Retry(1_000, lambda call: turn.delay or 0.0, turn.again)  # `decide` counts the attempts
+    ctx.retry = Retry(1_000, lambda call: turn.delay or 0.0, turn.again, exact=True)  # `decide` counts the attempts
     new: list[Any]
     blocking, beside, subject = _judges(state, ctx, agent, options, added)
     update: dict[str, Any] = {}
@@ -154,21 +154,18 @@ async def _resolve(state: AgentState, ctx: Context, agent: AgentSpec[Any], optio
     if agent.reset_tool_choice and settings.tool_choice is not None and agent.name in state.used_tools:
         settings = replace(settings, tool_choice=None)
     chosen = config.model if config.model is not None else agent.model
-    if isinstance(chosen, Model):
-        model = chosen
-    else:
-        model = config.model_provider.get_model(chosen) if config.model_provider is not None else get_model(chosen)
+    model = chosen if isinstance(chosen, Model) else config.model_provider.get_model(chosen)
     tools: Sequence[Any]
     if agent.mcp_servers:
-        found = options.server_tools[agent.name] = await agent.get_mcp_tools(wrapper)
-        tools = await offered([*found, *agent.tools], wrapper, agent)
+        found = options.offered[agent.name] = [*await agent.get_mcp_tools(wrapper), *agent.tools]
+        tools = await offered(found, wrapper, agent)
     else:
         tools = await offered(agent.tools, wrapper, agent)
     handoffs = await offered(agent.resolved_handoffs, wrapper, agent)
     if tools and handoffs:
         tools = _apart(tools, handoffs, agent, config)
     turn = Turn(
-        agent, model, getattr(model, "model_name", None) or type(model).__name__, settings,
+        agent, model, getattr(model, "model", None) or type(model).__name__, settings,
         await agent.get_system_prompt(wrapper), None if agent.prompt is None else await agent.get_prompt(wrapper),
         tools, handoffs, added,
     )  # fmt: skip
@@ -409,10 +406,10 @@ def _classify(
         handoffs = {one.tool_name for one in turn.handoffs}
         ours = [call for call in calls if call["type"] != "function_call" or call["name"] not in handoffs]
         if options.config.tool_not_found_behavior == "raise_error":
-            tools = {tool.name for tool in turn.tools if isinstance(tool, FunctionTool)}
+            tools = turn.agent.tools_by_name if turn.tools is turn.agent.tools else qualified_tools(turn.tools)
             for call in ours:
-                if call["type"] == "function_call" and call["name"] not in tools:
-                    raise ModelBehaviorError(f"Tool {call['name']} not found in agent {turn.agent.name}")
+                if call["type"] == "function_call" and called_tool(tools, call) is None:
+                    raise ModelBehaviorError(f"Tool {called_name(call)} not found in agent {turn.agent.name}")
         if ours:
             used = {} if turn.agent.name in state.used_tools else {"used_tools": {turn.agent.name: True}}
             return "tool_calls", used, []

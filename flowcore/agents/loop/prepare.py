@@ -8,7 +8,7 @@ from flowcore.agents.loop.saving import FOREIGN, foreign_session
 from flowcore.agents.loop.state import AgentState
 from flowcore.agents.options import Options, options_of
 from flowcore.agents.session import ask, limit_of
-from flowcore.agents.session_input import limited, merge_input
+from flowcore.agents.session_input import limited, merge_input, without_open_calls
 from flowcore.engine.context import Context
 from flowcore.graph.outcomes import Goto, Replace
 from flowcore.models.base import Item
@@ -34,7 +34,7 @@ async def _with_session(state: AgentState, ctx: Context, options: Options) -> di
     if own is not None:
         history = limited([one.item for one in await ctx.store.session_items(own, limit=limit)], limit)
     else:
-        history = await _elsewhere(ctx, options, limit)
+        history = without_open_calls(await _elsewhere(ctx, options, limit))
     noted = {"session": own} if own is not None else {}
     if callback is None:
         return {**noted, "history": history}

@@ -12,9 +12,10 @@ from flowcore.agents.as_tool import AgentTool
 from flowcore.agents.context import Decision, RunContextWrapper
 from flowcore.agents.loop.calling import Call, perform, record_of, rejected, unknown
 from flowcore.agents.loop.calling_agents import call_agent
-from flowcore.agents.loop.hosted_calls import approval_response
+from flowcore.agents.loop.hosted_calls import decided_by_app, response_to
 from flowcore.agents.loop.saving import FOREIGN, save
 from flowcore.agents.loop.state import AgentState, call_id_of
+from flowcore.agents.namespaces import called_name, called_tool, qualified_tools
 from flowcore.agents.options import Options, options_of
 from flowcore.agents.tool_guardrails import as_json, judge_input
 from flowcore.agents.tools import FunctionTool, FunctionToolResult
@@ -143,12 +144,12 @@ async def _calls(
     state: AgentState, ctx: Context, agent: AgentSpec[Any], options: Options, wrapper: RunContextWrapper[Any]
 ) -> tuple[list[Call], bool]:
     """The calls of the last reply, and whether it hands off as well. Raises ModelBehaviorError."""
-    tools = {tool.name: tool for tool in agent.tools if isinstance(tool, FunctionTool)}
+    tools = agent.tools_by_name
     if agent.mcp_servers:
-        found = options.server_tools.get(agent.name)
+        found = options.offered.get(agent.name)
         if found is None:  # another process than the one that called the model
-            found = options.server_tools[agent.name] = await agent.get_mcp_tools(wrapper)
-        tools.update((tool.name, tool) for tool in found)
+            found = options.offered[agent.name] = [*await agent.get_mcp_tools(wrapper), *agent.tools]
+        tools = qualified_tools(found)
     handoffs = {one.tool_name for one in agent.resolved_handoffs}
     calls: list[Call] = []
     questions: set[str] = set()
@@ -158,9 +159,9 @@ async def _calls(
         if of_function and item["name"] in handoffs:
             hands_off = True
             continue
-        tool = tools.get(item["name"]) if of_function else None
+        tool = called_tool(tools, item) if of_function else None
         if tool is None and of_function and options.config.tool_not_found_behavior == "raise_error":
-            raise ModelBehaviorError(f"Tool {item['name']} not found in agent {agent.name}")
+            raise ModelBehaviorError(f"Tool {called_name(item)} not found in agent {agent.name}")
         question = call_id_of(item)
         if question in questions:  # a model that used a call id twice: an answer is for one call
             question = f"{question}#{position}"
@@ -221,7 +222,7 @@ async def _needs_approval(
     """Whether a call waits for a person. Where the config wants it, its input guardrails look at it before it's asked
     about: one that they don't let pass isn't asked about, and doesn't run."""
     if call.tool is None:
-        return call.item["type"] == "mcp_approval_request" and not await _decided_by_app(ctx, options, agent, call)
+        return call.item["type"] == "mcp_approval_request" and not decided_by_app(agent, call)
     if not await call.tool.requires_approval(wrapper, call.arguments, call.item["call_id"]):
         return False
     execution = options.config.tool_execution
@@ -235,16 +236,6 @@ async def _needs_approval(
 
     call.judged = await ctx.once(f"{call.key}/before", look)
     return call.judged is None or not ("item" in call.judged or "tripped" in call.judged)
-
-
-async def _decided_by_app(ctx: Context, options: Options, agent: AgentSpec[Any], call: Call) -> bool:
-    """Whether the app's own function decides about a hosted server's call."""
-    return any(
-        getattr(tool, "on_approval_request", None) is not None
-        and tool.tool_config.get("server_label") == call.item.get("server_label")
-        for tool in agent.tools
-        if not isinstance(tool, FunctionTool)
-    )
 
 
 # -- a call, recorded --------------------------------------------------------------------------------------------------
@@ -283,7 +274,7 @@ async def _perform(
 ) -> dict[str, Any]:  # fmt: skip
     """Make a call; its record."""
     if call.tool is None:
-        return {"item": await approval_response(options, wrapper, agent, call)}
+        return {"item": await response_to(wrapper, agent, call)}
     told_key = f"{call.key}/told"
     if isinstance(call.tool, AgentTool):
         found = ctx.visit_record.effects.get(told_key)
@@ -316,7 +307,7 @@ async def _final(
         return _output_of(agent, results[0])
     if isinstance(how, Mapping):
         stops = how.get("stop_at_tool_names", ())
-        return next((_output_of(agent, one) for one in results if one.tool.name in stops), None)
+        return next((_output_of(agent, one) for one in results if _stops(one.tool, stops)), None)
     answer = how(wrapper, results)
     if inspect.isawaitable(answer):
         answer = await answer
@@ -336,11 +327,14 @@ async def _final(
         return ToolsToFinalOutputResult(True, schema.to_jsonable(value))
 
 
+def _stops(tool: FunctionTool, stops: Any) -> bool:
+    """Whether a call of this tool ends the run, by its name with or without its namespace."""
+    return tool.name in stops or tool.qualified_name in stops
+
+
 def _output_of(agent: AgentSpec[Any], one: FunctionToolResult) -> ToolsToFinalOutputResult:
     """The output that a tool's result is: text of an agent whose output is text, else the value."""
     told = one.run_item["output"]
     if agent.output_schema.is_plain_text():
         return ToolsToFinalOutputResult(True, told if isinstance(told, str) else str(one.output))
     return ToolsToFinalOutputResult(True, one.output)
-
-

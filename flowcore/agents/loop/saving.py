@@ -34,7 +34,7 @@ async def save(
     if unsaved and session is not None:
         ctx.to_session(session, unsaved)
     elif unsaved:
-        await _write(ctx, options, foreign_session(ctx, options), unsaved)
+        await _write(ctx, options, foreign_session(ctx, options), unsaved, state.response_id)
     return {"saved": state.saved + len(unsaved)}
 
 
@@ -50,7 +50,7 @@ def foreign_session(ctx: Context, options: Options) -> Session:
     return session
 
 
-async def _write(ctx: Context, options: Options, session: Session, items: list[Item]) -> None:
+async def _write(ctx: Context, options: Options, session: Session, items: list[Item], response_id: str | None) -> None:
     """Add items to a session elsewhere, once."""
     wrapper = options.wrapper(ctx)
 
@@ -63,6 +63,12 @@ async def _write(ctx: Context, options: Options, session: Session, items: list[I
         return {"value": len(items)} if [dict(item) for item in tail] == items else None
 
     await ctx.once(SAVING, add, items, on_crash=happened)
+    if hasattr(session, "run_compaction"):  # one that makes itself short, now that it holds what was said
+
+        async def compact() -> None:
+            await ask(session, "run_compaction", {"response_id": response_id}, wrapper=wrapper)
+
+        await ctx.once(f"{SAVING}:compaction", compact)
 
 
 async def session_history(state: AgentState, ctx: Context, options: Options) -> list[Item]:

@@ -1,0 +1,500 @@
+"""An agent's run as spans: task, agents, turns, generations, tool calls, guardrails, handoffs. Pure.
+
+Read from the facts of the nodes in the agent's own table; nodes that a user put between them are read as any graph's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from flowcore.graph.state import pick
+from flowcore.machine.facts import Effect, Rested, Resumed, Transition
+from flowcore.tracing.span_data import (
+    AgentSpanData,
+    CustomSpanData,
+    FunctionSpanData,
+    GenerationSpanData,
+    GuardrailSpanData,
+    HandoffSpanData,
+    SpanData,
+    TaskSpanData,
+    TurnSpanData,
+)
+from flowcore.tracing.spans import Span, SpanError
+
+if TYPE_CHECKING:
+    from flowcore.tracing.runs import RunSpans
+
+NODES = frozenset(
+    {
+        "prepare", "input_guardrails", "call_model", "refusal", "max_turns", "over_budget", "run_tools",
+        "await_decision", "handoff", "output_guardrails", "finalize", "blocked",
+    }
+)  # fmt: skip
+"""The nodes of the agent's table."""
+
+_AFTER_TURN = frozenset({"output_guardrails", "blocked", "refusal", "max_turns", "over_budget", "finalize"})
+_BODILESS = frozenset({"limit", "over_budget"})
+_BEFORE_THE_MODEL = frozenset({"UserError", "GraphError", "UpdateError", "GraphChanged", "ReplayMismatch"})
+"""Errors of call_model that aren't of the model's call."""
+_TURN_USAGE = (
+    ("input_tokens", "input_tokens"), ("output_tokens", "output_tokens"), ("cached_input_tokens", "cached_tokens"),
+    ("cache_write_input_tokens", "cache_write_tokens"),
+)  # fmt: skip
+_TASK_USAGE = (*_TURN_USAGE, ("requests", "requests"), ("total_tokens", "total_tokens"))
+
+
+class Generation(GenerationSpanData):
+    """A model's call whose input is put together when it's asked for: a shared list, and how far it went then."""
+
+    __slots__ = ("_conversation", "_instructions", "response_id")
+
+    def __init__(
+        self,
+        conversation: tuple[Sequence[Any], list[Any], int, int] | None,
+        instructions: str | None,
+        output: Sequence[Any] | None,
+        model: str | None,
+        model_config: Mapping[str, Any] | None,
+        usage: dict[str, Any] | None,
+        response_id: str | None = None,
+    ) -> None:
+        self.response_id = response_id
+        self._conversation = conversation
+        self._instructions = instructions
+        self.output = output
+        self.model = model
+        self.model_config = model_config
+        self.usage = usage
+
+    @property
+    def input(self) -> list[Any] | None:  # type: ignore[override]  # made when it's read
+        if self._conversation is None:
+            return None
+        view, items, begin, end = self._conversation
+        system = [{"role": "system", "content": self._instructions}] if self._instructions else []
+        return [*system, *view, *items[begin:end]]
+
+
+class ToolCall(FunctionSpanData):
+    """A tool's call that knows its id."""
+
+    __slots__ = ("call_id",)
+
+    def __init__(self, name: str, input: str | None, call_id: str) -> None:
+        super().__init__(name, input, None)
+        self.call_id = call_id
+
+
+class AgentRun:
+    """What is open of an agent's run, and what its next facts are about.
+
+    ``due``: when the next turn began, as long as nothing of it has happened. ``calls``: the last reply's calls by key.
+    ``told``: the keys of those that have ended.
+    """
+
+    __slots__ = (
+        "agent", "agents", "attempts", "calls", "due", "items", "model", "name", "noted", "reply", "run", "said",
+        "spent", "starts", "task", "told", "turn", "turns", "view", "view_at",
+    )  # fmt: skip
+
+    def __init__(self, run: RunSpans, fact: Transition) -> None:
+        self.run = run
+        self.name = str(fact.update.get("agent") or (run.first.graph if run.first else ""))
+        self.turns = 0
+        self.agents = 1
+        self.items: list[Any] = list(run.first.input.get("items") or ()) if run.first else []
+        self.starts = {0: 0}
+        self.view: Sequence[Any] = ()
+        self.view_at = 0
+        self.model: str | None = None
+        self.noted: dict[str, Any] | None = None
+        self.said: dict[str, dict[str, Any]] = {}
+        self.calls: dict[str, Any] = {}
+        self.told: set[str] = set()
+        self.reply: Effect | None = None
+        self.attempts = 0
+        self.spent: dict[str, Any] | None = None
+        self.due: float | None = None
+        self.task: Span[Any] | None = None
+        self.agent: Span[Any] | None = None
+        self.turn: Span[Any] | None = None
+        self.begin(run.first.started if run.first else fact.started)
+
+    # -- what is open ---------------------------------------------------------------------------------------------
+
+    def begin(self, at: float) -> None:
+        """Open the task and the agent: at the start, and when a run whose spans had ended goes on."""
+        tree = self.run.tree
+        if tree.tasks:
+            self.task = self.run.start("~task", TaskSpanData(tree.trace_name), self.run.above, at)
+        self._open_agent(at)
+        if self.due is not None:
+            self.due = at
+
+    def _open_agent(self, at: float) -> None:
+        parent = self.run.above if self.task is None else self.task.span_id
+        self.agent = self.run.start(f"~agent.{self.agents}", self._described(), parent, at)
+
+    def _described(self) -> AgentSpanData:
+        spec = self._spec()
+        if spec is None:
+            return AgentSpanData(self.name)
+        return AgentSpanData(
+            self.name,
+            [one.agent_name for one in spec.resolved_handoffs],
+            [str(getattr(tool, "name", type(tool).__name__)) for tool in spec.tools],
+            spec.output_schema.name(),
+        )
+
+    def _spec(self) -> Any:
+        """The current agent, where the graph is known."""
+        crew = getattr(self.run.graph, "bound", None)
+        return getattr(crew, "agents", {}).get(self.name)
+
+    def _open_turn(self) -> None:
+        """Something of the next turn happened."""
+        if self.due is not None:
+            self.turns += 1
+            if self.run.tree.tasks and self.agent is not None:
+                data = TurnSpanData(self.turns, self.name)
+                self.turn = self.run.start(f"~turn.{self.turns}", data, self.agent.span_id, self.due)
+            self.due = None
+
+    def _end_turn(self, at: float) -> None:
+        turn, spent = self.turn, self.spent
+        self.spent = None
+        if turn is not None:
+            if spent is not None:
+                turn.span_data.usage = {name: spent.get(count, 0) for name, count in _TURN_USAGE}
+            self.run.finish(turn, at)
+            self.turn = None
+
+    def end(self, at: float) -> None:
+        """Everything ends: the run is over, or it failed."""
+        self._end_turn(at)
+        if self.agent is not None:
+            self.run.finish(self.agent, at)
+            self.agent = None
+        task, usage = self.task, self.run.usage
+        if task is not None:
+            if usage:
+                task.span_data.usage = {name: usage.get(count, 0) for name, count in _TASK_USAGE}
+            self.run.finish(task, at)
+            self.task = None
+
+    def inner_span(self) -> Span[Any] | None:
+        """The innermost of the open ones."""
+        self._open_turn()
+        return self.turn or self.agent
+
+    def innermost(self) -> str | None:
+        """Its id."""
+        span = self.inner_span()
+        return self.run.above if span is None else span.span_id
+
+    # -- facts ----------------------------------------------------------------------------------------------------
+
+    def transition(self, fact: Transition) -> None:
+        """A node was left."""
+        node = fact.node
+        new = self._resolved(fact, "items") if "items" in fact.update else []
+        if node == "call_model":
+            self._called(fact, new)
+        elif node == "run_tools":
+            self._tools_ran(fact, new)
+        if fact.on == "tripped":
+            self._tripped(fact)
+        if new:
+            self.starts[fact.seq] = len(self.items)
+            self.items.extend(new)
+        if "view" in fact.update:
+            self._viewed(fact)
+        if node == "handoff":
+            self._handed_off(fact, new)
+        self._move(fact)
+
+    def _move(self, fact: Transition) -> None:
+        """What the edge leads to may end the turn, or begin the next."""
+        to = fact.to
+        if to == "call_model":
+            if fact.node != to or fact.to_visit != fact.visit:
+                if fact.node != "input_guardrails" or (self.turn is None and self.due is None):
+                    self._end_turn(fact.at)
+                    self.due = fact.at
+                self.attempts = 0
+                self.noted = None
+        elif to == "input_guardrails":
+            self.due = fact.at
+        elif to in _AFTER_TURN:
+            self.due = None
+            self._end_turn(fact.at)
+
+    def _called(self, fact: Transition, new: list[Any]) -> None:
+        if fact.on in _BODILESS:
+            return
+        self._open_turn()
+        if fact.usage:
+            self._spend(fact.usage)
+        if fact.update.get("model"):
+            self.model = str(fact.update["model"])
+        if self.reply is not None:
+            self._replied(self.reply)
+        elif fact.error is not None:
+            self._not_generated(fact, fact.error)
+        elif fact.on != "tripped":
+            made = [one for one in new if one.get("role") != "user"]  # what the model is told back isn't its own
+            self._generated(fact.started, fact.at, made, fact.update.get("response_id"))
+        calls = [one for one in new if one.get("call_id") and str(one.get("type", "")).endswith("_call")]
+        self.calls = {f"{position}:{one['call_id']}": one for position, one in enumerate(calls)}
+        self.told = set()
+        self.said = {}
+
+    def _replied(self, fact: Effect) -> None:
+        """The model's call was an effect of its own, beside guardrails."""
+        self.reply = None
+        self._generated(fact.started, fact.at, fact.value.get("output"), fact.value.get("response_id"))
+
+    def _generated(
+        self, started: float, at: float, output: Sequence[Any] | None, response_id: str | None = None,
+        error: SpanError | None = None,
+    ) -> None:  # fmt: skip
+        run, sensitive, noted = self.run, self.run.tree.sensitive, self.noted or {}
+        data = Generation(
+            (self.view, self.items, self.view_at, len(self.items)) if sensitive else None,
+            noted.get("instructions"),
+            output if sensitive else None,
+            noted.get("model") or self.model,
+            noted.get("settings"),
+            self.spent,
+            response_id,
+        )
+        self.attempts += 1
+        run.finish(run.start(f"~generation.{self.turns}.{self.attempts}", data, self.innermost(), started, error), at)
+
+    def _not_generated(self, fact: Transition | Rested, error: dict[str, Any]) -> None:
+        """The attempt failed; unless it did before the model was asked. What the model said may be the trouble too."""
+        kind = error.get("kind")
+        if kind not in _BEFORE_THE_MODEL:
+            told = self.run.error("Error calling the model", kind=kind, error=error.get("message"))
+            self._generated(fact.started, fact.at, None, None, None if kind == "ModelBehaviorError" else told)
+
+    def _tools_ran(self, fact: Transition, new: list[Any]) -> None:
+        """Outputs that no effect told of: a single call's that left at once, a rejected one's."""
+        for item in new:
+            call_id = item.get("call_id")
+            key = next((key for key, call in self.calls.items() if call["call_id"] == call_id), None)
+            while key is not None and key in self.told:  # a model that used a call id twice
+                key = next((one for one in self.calls if one not in self.told and one.endswith(f":{call_id}")), None)
+            if key is None:
+                continue
+            span = self.run.effect_span(fact.node, fact.visit, key, fact.started)
+            span.start_time = fact.started
+            if self._rejected(key):
+                name = self.calls[key].get("name")
+                span.error = {"message": "Tool execution was not approved", "data": {"tool_name": name}}
+            self._tool_ended(span, fact, key, item.get("output"))
+
+    def _tool_ended(self, span: Span[Any], fact: Transition | Effect, key: str, output: Any) -> None:
+        self.told.add(key)
+        data = span.span_data
+        if self.run.tree.sensitive and data.output is None:
+            data.output = output
+        said = self.said.pop(key, None)
+        if said is not None:
+            data.mcp_data = said.get("mcp_data", data.mcp_data)
+            if said.get("error") and span.error is None:
+                span.error = self.run.error("Error running tool (non-fatal)", tool_name=data.name, error=said["error"])
+        self.run.done(span, fact.node, fact.visit, key, fact.at)
+
+    def _rejected(self, key: str) -> bool:
+        """Whether a person said no to a call."""
+        position, _, call_id = key.partition(":")
+        answer = self.run.answers.get(f"{call_id}#{position}", self.run.answers.get(call_id))
+        return answer is False or (isinstance(answer, dict) and answer.get("approve") is False)
+
+    def _handed_off(self, fact: Transition, new: list[Any]) -> None:
+        target = fact.update.get("agent")
+        span = self.run.effect_span(fact.node, fact.visit, "handoff", fact.started)
+        span.start_time = fact.started
+        span.span_data.to_agent = target
+        if len(new) > 1:
+            asked = [self._target(call) for key, call in self.calls.items() if key not in self.told]
+            span.error = {"message": "Multiple handoffs requested", "data": {"requested_agents": asked}}
+        self.run.done(span, fact.node, fact.visit, "handoff", fact.at)
+        if target is not None:
+            self._end_turn(fact.at)
+            if self.agent is not None:
+                self.run.finish(self.agent, fact.at)
+            self.name = str(target)
+            self.agents += 1
+            self._open_agent(fact.at)
+
+    def _target(self, call: Mapping[str, Any]) -> str:
+        """Whom a handoff's call asks for: the agent's name, or the tool's where the graph isn't known."""
+        spec, name = self._spec(), str(call.get("name"))
+        found = (
+            one.agent_name for one in (spec.resolved_handoffs if spec is not None else ()) if one.tool_name == name
+        )
+        return next(found, name)
+
+    def _tripped(self, fact: Transition) -> None:
+        verdict = fact.update.get("tripped")
+        name = verdict.get("guardrail") if isinstance(verdict, dict) else None
+        for span in (self.turn, self.agent):
+            if span is not None and span.error is None:
+                span.error = {"message": "Guardrail tripwire triggered", "data": {"guardrail": name}}
+
+    def effect(self, fact: Effect) -> None:
+        """An effect of one of the agent's nodes finished."""
+        node, value = fact.node, fact.value
+        if node == "call_model" and fact.usage:
+            self._spend(fact.usage)
+        if node == "call_model" and fact.key == "model":
+            self.reply = fact  # its span ends with the node: the model's name stands there
+        elif isinstance(value, dict) and "guardrail" in value and "tripped" in value:
+            span = self.run.effect_span(node, fact.visit, fact.key, fact.started)
+            span.start_time = fact.started
+            span.span_data = GuardrailSpanData(str(value["guardrail"]), bool(value["tripped"]))
+            self.run.done(span, node, fact.visit, fact.key, fact.at)
+        elif node == "run_tools" and fact.key in self.calls:
+            span = self.run.effect_span(node, fact.visit, fact.key, fact.started)
+            span.start_time = fact.started
+            output = value
+            if isinstance(value, dict) and fact.child is not None:
+                output = value.get("output", value)
+                if "tripped" in value:
+                    span.error = {"message": "Guardrail tripwire triggered", "data": {"guardrail": value["tripped"]}}
+            elif isinstance(value, dict):
+                item = value.get("item", value)
+                output = item.get("output") if isinstance(item, dict) else item
+            self._tool_ended(span, fact, fact.key, output)
+        elif fact.child is not None:
+            span = self.run.effect_span(node, fact.visit, fact.key, fact.started)
+            self.run.done(span, node, fact.visit, fact.key, fact.at)
+
+    def effect_data(self, node: str, key: str) -> tuple[SpanData, str | None]:
+        """The data and the parent of a new span of an effect."""
+        parent = self.innermost() if node != "output_guardrails" or self.agent is None else self.agent.span_id
+        call = self.calls.get(key) if node == "run_tools" else None
+        if call is not None:
+            sensitive = self.run.tree.sensitive
+            arguments = call.get("arguments", call.get("input")) if sensitive else None
+            return ToolCall(str(call.get("name") or call.get("type")), arguments, str(call["call_id"])), parent
+        if node == "handoff":
+            return HandoffSpanData(self.name, None), parent
+        if key.startswith("guardrail:"):
+            return GuardrailSpanData(key.split(":", 2)[-1]), parent
+        return CustomSpanData(key, {}), parent
+
+    def key_at(self, node: str, key: str | None) -> str | None:
+        """The key whose span the code at a place is in; None: in the turn's."""
+        if node == "run_tools":
+            if key is not None:
+                return key if key in self.calls else None
+            waiting = [one for one, call in self.calls.items() if one not in self.told and not self._hands_off(call)]
+            return waiting[0] if len(waiting) == 1 else None
+        if node == "handoff":
+            return "handoff"
+        return key if key is not None and key.startswith("guardrail:") else None
+
+    def _hands_off(self, call: Mapping[str, Any]) -> bool:
+        spec, name = self._spec(), str(call.get("name"))
+        if spec is None:
+            return name.startswith("transfer_to_")
+        return any(one.tool_name == name for one in spec.resolved_handoffs)
+
+    def failed(self, fact: Rested) -> None:
+        """The run failed or was cancelled at one of its nodes."""
+        run, error = self.run, fact.error or {}
+        if fact.node == "call_model" and fact.ran:
+            self._open_turn()
+            if fact.usage:
+                self._spend(fact.usage)
+            if self.reply is not None:
+                self._replied(self.reply)
+            elif fact.standing == "failed":
+                self._not_generated(fact, error)
+        if fact.standing == "cancelled":
+            if self.agent is not None and self.agent.error is None:
+                self.agent.error = run.error("Run cancelled")
+        else:
+            if fact.node == "run_tools":
+                self._tools_failed(fact, error)
+            if self.agent is not None and self.agent.error is None:
+                if error.get("kind") == "MaxTurnsExceeded":
+                    self.agent.error = run.error("Max turns exceeded", max_turns=run.limits.get("max_turns"))
+                else:
+                    self.agent.error = run.error("Error in agent run", error=error.get("message"))
+        if self.turn is not None:  # the same turn goes on if the run is resumed
+            self.turns -= 1
+            self.due = fact.at
+
+    def _tools_failed(self, fact: Rested, error: dict[str, Any]) -> None:
+        """The calls that have no end are those that failed; but for those that wait for a person."""
+        asked = self.run.tree.asked.get(self.run.id, ())
+        for key, call in self.calls.items():
+            position, _, call_id = key.partition(":")
+            questions = {call_id, f"{call_id}#{position}"}
+            waits = any(one in asked and one not in self.run.answers for one in questions)
+            if key in self.told or waits or self._hands_off(call):
+                continue
+            span = self.run.effect_span(fact.node, fact.visit, key, fact.started)
+            span.error = self.run.error("Error running tool", tool_name=call.get("name"), error=error.get("message"))
+            self.run.done(span, fact.node, fact.visit, key, fact.at)
+
+    def forked(self, fact: Resumed) -> None:
+        """A fork may have been given other input."""
+        if fact.input is not None:
+            self.items = list(fact.input.get("items") or ())
+            self.starts = {fact.seq: 0}
+        elif fact.update and "items" in fact.update:
+            new = fact.update["items"]
+            self.starts[fact.seq] = len(self.items)
+            self.items = [*self.items, *new]
+
+    def note(self, node: str, key: str | None, data: dict[str, Any]) -> None:
+        """Something that isn't in the facts: of a model's call, or of a tool's."""
+        if node == "call_model" and data.get("kind") == "generation":
+            self.noted = data
+            self._open_turn()
+        elif node == "run_tools":
+            key = self.key_at(node, key)
+            if key is not None:
+                self.said.setdefault(key, {}).update(data)
+
+    # -- values ---------------------------------------------------------------------------------------------------
+
+    def _spend(self, usage: Mapping[str, Any]) -> None:
+        spent = self.spent = dict(self.spent or ())
+        for name, count in usage.items():
+            spent[name] = spent.get(name, 0) + count
+
+    def _resolved(self, fact: Transition, field: str) -> list[Any]:
+        """A list field's new elements, with what the visit's effects hold put in."""
+        wire = fact.update[field]
+        how = fact.how.get(field) if fact.how else None
+        if how is None or how == "replace":
+            return list(wire or ())
+        if how == "select":
+            return [self._element(one) for one in wire["pick"]]
+        visit, effects = self.run.effects.get(fact.node, (0, {}))
+        if visit != fact.visit:
+            effects = {}
+        if how == "of":
+            return list(pick(effects.get(wire[0]), wire[1:], field))
+        return [pick(effects.get(one["of"][0]), one["of"][1:], field) if "of" in one else one["new"] for one in wire]
+
+    def _element(self, one: Any) -> Any:
+        if isinstance(one, dict):
+            return one["new"]
+        return self.items[self.starts[one[0]] + one[1]]
+
+    def _viewed(self, fact: Transition) -> None:
+        """The model sees a selection from now on, and what joins it."""
+        if fact.update["view"] is None:
+            self.view, self.view_at = (), 0
+            return
+        self.view = self._resolved(fact, "view")
+        self.view_at = int(fact.update.get("view_at", len(self.items)))

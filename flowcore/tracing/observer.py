@@ -1,0 +1,139 @@
+"""The observer of runs: hands their facts to ``derive``, and the spans to the provider's processors."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from flowcore.engine.events import Committed
+from flowcore.engine.observe import Noted, Watch, Where
+from flowcore.machine.facts import Fact, Resumed, Started
+from flowcore.tracing.derive import Silence, SpanTree
+from flowcore.tracing.scope import FOLLOWED, current_span, current_trace
+from flowcore.tracing.spans import Span
+from flowcore.tracing.traces import NoOpTrace, Trace
+
+if TYPE_CHECKING:
+    from flowcore.engine.tree import Live
+    from flowcore.tracing.processor_interface import TracingProcessor
+    from flowcore.tracing.provider import TraceProvider
+
+_SILENCE = Silence()
+
+
+class RunObserver:
+    """Looks on at every run of this process, for the provider in place."""
+
+    def __init__(self, provider: Callable[[], TraceProvider]) -> None:
+        self.provider = provider
+
+    def admitted(self, meta: dict[str, Any]) -> dict[str, Any]:
+        """A run that begins inside of a trace belongs to it: what that is stands in ``meta["trace"]``."""
+        trace = current_trace()
+        if trace is None:
+            return {}
+        given = meta.get("trace") or {}
+        if isinstance(trace, NoOpTrace):
+            return {"trace": {**given, "disabled": True}}
+        span = current_span()
+        above = None if span is None else span.span_id
+        own = {"workflow_name": trace.name, "group_id": trace.group_id, "metadata": trace.metadata}
+        return {"trace": {**own, **given, "trace_id": trace.trace_id, "parent_id": above, "joined": True}}
+
+    def watch(self, live: Live) -> Watch | None:
+        """Follow a root run that begins to move; what happened before is known, and not told again."""
+        provider = self.provider()
+        out = provider.processor
+        first = live.facts[0]
+        config = (first.meta or {}).get("trace") or {} if isinstance(first, Started) else {}
+        if out is None or provider.disabled or config.get("disabled"):
+            return None
+        return Follower(live, out)
+
+
+class Follower:
+    """Follows one tree of runs: a sink for its facts."""
+
+    __slots__ = ("__weakref__", "_live", "_lock", "_out", "_tree")
+
+    def __init__(self, live: Live, out: TracingProcessor) -> None:
+        first = live.facts[0]
+        assert isinstance(first, Started)
+        self._live = live
+        self._out = out
+        self._lock = threading.RLock()
+        self._tree = SpanTree(live.id, first, _SILENCE, live.graph, _api_key(live))
+        last = live.facts[-1]
+        self._catch_up(live.id, last.seq + 1)
+        FOLLOWED[live.id] = self
+        self._tree.out = out
+        fork = isinstance(last, Resumed) and last.by == "fork"
+        if (fork or last is first) and not self._tree.joined:
+            out.on_trace_start(self._tree.trace)
+        if fork:
+            self._tell_what_is_open()
+
+    def __call__(self, what: Committed | Noted) -> None:
+        with self._lock:
+            if type(what) is Committed:
+                self._take(what.run, what.fact)
+            else:
+                self._tree.note(what)  # type: ignore[arg-type]
+
+    @property
+    def trace(self) -> Trace:
+        """The trace that the tree belongs to."""
+        return self._tree.trace
+
+    def span_at(self, where: Where) -> Span[Any] | None:
+        """The span of the code at a place; asked by that code, from whatever thread."""
+        with self._lock:
+            known = self._tree.runs.get(where.run)
+            return None if known is None else known.span_at(where.node, where.visit, where.key)
+
+    def _take(self, run: str, fact: Fact) -> None:
+        tree = self._tree
+        known = tree.runs.get(run)
+        seq = -1 if known is None else known.seq
+        if fact.seq > seq + 1:  # somebody else moved it meanwhile, or in another process before
+            self._catch_up(run, fact.seq)
+        elif fact.seq <= seq:
+            return
+        if known is None:
+            FOLLOWED[run] = self
+        root = tree.runs[self._live.id]
+        was = root.ended
+        tree.take(run, fact)
+        if root.ended and not was and not tree.joined:
+            self._out.on_trace_end(tree.trace)
+
+    def _catch_up(self, run: str, upto: int) -> None:
+        """Take in silently what is told of elsewhere."""
+        tree = self._tree
+        live = self._live.tree.lives.get(run) if run != self._live.id else self._live
+        if live is None:
+            return
+        known = tree.runs.get(run)
+        seq = -1 if known is None else known.seq
+        told, tree.out = tree.out, _SILENCE
+        try:
+            for fact in live.facts[seq + 1 : upto]:
+                tree.take(run, fact)
+        finally:
+            tree.out = told
+
+    def _tell_what_is_open(self) -> None:
+        """A fork begins inside of spans that are its own, and new."""
+        for known in self._tree.runs.values():
+            agent = known.agent
+            mine = () if agent is None else (agent.task, agent.agent, agent.turn)
+            for span in (*mine, known.visit, *known.open.values()):
+                if span is not None:
+                    self._out.on_span_start(span)
+
+
+def _api_key(live: Live) -> str | None:
+    """The exporter's key that the run's configuration names; it's never stored."""
+    tracing = getattr(getattr(live.context, "config", None), "tracing", None)
+    return tracing.get("api_key") if isinstance(tracing, dict) else None
