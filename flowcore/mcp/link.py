@@ -71,6 +71,7 @@ class Link:
         self._there = asyncio.Event()
         self._leave = asyncio.Event()
         self._task = asyncio.create_task(self._own(streams, read_timeout_seconds, message_handler))
+        self._task.add_done_callback(self._done)
 
     async def _own(
         self,
@@ -95,9 +96,11 @@ class Link:
         except (Exception, asyncio.CancelledError) as error:
             if self.error is None:
                 self.error = error
-        finally:
-            self.over = True
-            self._there.set()
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        """Whatever became of the task, even if it was cancelled before it began."""
+        self.over = True
+        self._there.set()
 
     async def opened(self) -> None:
         """Wait until the session is there. Raises what kept it from being.
@@ -109,8 +112,7 @@ class Link:
             await self._there.wait()
         except asyncio.CancelledError:
             if self._waiting == 1 and not self._there.is_set():
-                self._task.cancel()
-                await asyncio.wait([self._task])
+                await self.close()
             raise
         finally:
             self._waiting -= 1
@@ -135,7 +137,7 @@ class Link:
         if self.error is None:
             self.error = error
         self._leave.set()
-        if self._client is None:
+        if self._client is None and not self._task.cancelling():  # a second cancel would tear what the first undoes
             self._task.cancel()
 
     def _ended(self) -> None:

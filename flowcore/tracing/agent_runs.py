@@ -46,9 +46,12 @@ _TASK_USAGE = (*_TURN_USAGE, ("requests", "requests"), ("total_tokens", "total_t
 
 
 class Generation(GenerationSpanData):
-    """A model's call whose input is put together when it's asked for: a shared list, and how far it went then."""
+    """A model's call whose input is put together when it's asked for: a shared list, and how far it went then.
 
-    __slots__ = ("_conversation", "_instructions", "response_id")
+    ``settings``: a dict, or ``ModelSettings``, which are written out when they're asked for.
+    """
+
+    __slots__ = ("_conversation", "_instructions", "_settings", "response_id")
 
     def __init__(
         self,
@@ -56,7 +59,7 @@ class Generation(GenerationSpanData):
         instructions: str | None,
         output: Sequence[Any] | None,
         model: str | None,
-        model_config: Mapping[str, Any] | None,
+        settings: Any,
         usage: dict[str, Any] | None,
         response_id: str | None = None,
     ) -> None:
@@ -65,7 +68,7 @@ class Generation(GenerationSpanData):
         self._instructions = instructions
         self.output = output
         self.model = model
-        self.model_config = model_config
+        self._settings = settings
         self.usage = usage
 
     @property
@@ -75,6 +78,13 @@ class Generation(GenerationSpanData):
         view, items, begin, end = self._conversation
         system = [{"role": "system", "content": self._instructions}] if self._instructions else []
         return [*system, *view, *items[begin:end]]
+
+    @property
+    def model_config(self) -> Mapping[str, Any] | None:  # type: ignore[override]  # made when it's read
+        settings = self._settings
+        traceable = getattr(settings, "to_traceable_dict", None)  # settings as the loop has them
+        told: Mapping[str, Any] | None = settings if traceable is None else traceable()
+        return told
 
 
 class ToolCall(FunctionSpanData):

@@ -57,11 +57,11 @@ def noted(log: Path) -> list[str]:
     return log.read_text().splitlines() if log.exists() else []
 
 
-def stdio(log: Path, gate: Path | None = None, **options: Any) -> MCPServerStdio:
+def stdio(log: Path, gate: Path | None = None, env: dict[str, str] | None = None, **options: Any) -> MCPServerStdio:
     options.setdefault("name", "served")
     options.setdefault("client_session_timeout_seconds", 30)
     arguments = [str(SERVED), "stdio", str(log), *([] if gate is None else [str(gate)])]
-    return MCPServerStdio({"command": sys.executable, "args": arguments}, **options)
+    return MCPServerStdio({"command": sys.executable, "args": arguments, "env": env or {}}, **options)
 
 
 async def until(condition: Callable[[], Any]) -> None:

@@ -1,7 +1,8 @@
 """A real MCP server: ``python mcp_served.py stdio|http|legacy-http|sse LOG [GATE|PORT]``.
 
 What it does is written to LOG, a line each. Over stdio it says nothing before the file GATE is there; over HTTP it
-prints its port once it listens. ``legacy-http`` speaks only the protocol with sessions.
+prints its port once it listens. ``legacy-http`` speaks only the protocol with sessions. PAGE in the environment says
+how many tools are listed at once.
 """
 
 from __future__ import annotations
@@ -32,6 +33,13 @@ class Served(MCPServer[Any]):
     async def list_tools(self) -> list[wire.Tool]:
         note("list")
         return await super().list_tools()
+
+    async def _handle_list_tools(self, ctx: Any, params: wire.PaginatedRequestParams | None) -> wire.ListToolsResult:
+        tools = await self.list_tools()
+        size = int(os.environ.get("PAGE", len(tools)))
+        begin = int(params.cursor) if params and params.cursor else 0
+        end = begin + size
+        return wire.ListToolsResult(tools=tools[begin:end], next_cursor=str(end) if end < len(tools) else None)
 
 
 server = Served("served")

@@ -115,6 +115,42 @@ async def test_several_may_wait_for_one_connect(tmp_path):
     await server.cleanup()
 
 
+async def test_a_connect_that_is_crossed_by_a_cleanup_is_told(tmp_path):
+    server = stdio(tmp_path / "log")
+    connecting, cleaning = asyncio.create_task(server.connect()), asyncio.create_task(server.cleanup())
+    with pytest.raises(UserError, match="Failed to connect to MCP server 'served': closed while it was"):
+        await connecting
+    await cleaning
+    assert len(asyncio.all_tasks()) == 1
+
+
+async def test_a_connect_that_is_cancelled_twice_leaves_no_process(tmp_path):
+    log = tmp_path / "log"
+    server = stdio(log, tmp_path / "never")
+    connecting = asyncio.create_task(server.connect())
+    await until(lambda: noted(log))
+    connecting.cancel()
+    await asyncio.sleep(0)
+    connecting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await connecting
+    await server.cleanup()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(noted(log)[0].split()[1]), 0)
+
+
+async def test_a_listing_in_pages_is_read_to_its_end(tmp_path):
+    async with stdio(tmp_path / "log", env={"PAGE": "3"}) as server:
+        tools = await server.list_tools()
+        assert {"add", "grow"} < {tool.name for tool in tools}
+        server.max_list_pages = 2
+        with pytest.raises(UserError, match="more pages than max_list_pages=2"):
+            await server.list_tools()
+    async with stdio(tmp_path / "log", env={"PAGE": "0"}) as server:
+        with pytest.raises(UserError, match="MCP server 'served': the server returned a repeated cursor"):
+            await server.list_tools()
+
+
 async def test_a_call_under_way_is_told_that_the_session_was_ended(http: Http):
     server = http.client()
     await server.connect()
