@@ -118,7 +118,8 @@ class RunConfig:
 
     ``model``, ``model_settings``: go before each agent's own. ``model_provider``: resolves names; a
     ``MultiProvider`` where nothing is said. ``handoff_input_filter``: of handoffs that have none.
-    ``nest_handoff_history``: at a handoff the conversation before it becomes one message, which ``handoff_history_mapper(items) -> items`` may write.
+    ``nest_handoff_history``: at a handoff the conversation before it becomes one message, which
+    ``handoff_history_mapper(items) -> items`` may write.
     ``input_guardrails``, ``output_guardrails``: join the agent's. ``workflow_name``, ``trace_id``, ``group_id``,
     ``trace_metadata``, ``tracing_disabled``, ``tracing``, ``trace_include_sensitive_data``: of its traces.
     ``session_input_callback(history, new) -> items``: what the model sees of a session and the new input.
@@ -132,7 +133,7 @@ class RunConfig:
     """
 
     model: str | Model | None = None
-    model_provider: ModelProvider = field(default_factory=default_provider)
+    model_provider: ModelProvider | None = field(default_factory=default_provider)
     model_settings: ModelSettings | None = None
     handoff_input_filter: Callable[[HandoffInputData], Any] | None = None
     nest_handoff_history: bool = False

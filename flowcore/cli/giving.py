@@ -80,7 +80,7 @@ def limits_at_start(graph: Graph, given: Sequence[str], turns: int | None) -> di
     if is_agents(graph) and TURNS not in limits:
         from flowcore.faces.runner import DEFAULT_MAX_TURNS  # agents are imported already; other graphs don't need them
 
-        limits[TURNS] = DEFAULT_MAX_TURNS
+        limits[TURNS] = int(DEFAULT_MAX_TURNS)
     return limits
 
 

@@ -133,7 +133,7 @@ class RecordedSession:
 
 def recorded_crew(crew: Crew) -> Crew:
     """The agents of a graph with models, tools and handoffs that answer from the record."""
-    return Crew(crew.first, {name: _recorded_agent(agent) for name, agent in crew.agents.items()})
+    return Crew(crew.first, {name: _recorded_agent(agent) for name, agent in crew.agents.items()}, crew.shown)
 
 
 def _recorded_agent(agent: AgentSpec[Any]) -> AgentSpec[Any]:

@@ -28,6 +28,7 @@ from flowcore.graph.outcomes import Goto, Of
 from flowcore.graph.state import listed
 from flowcore.graph.values import shorten
 from flowcore.models.base import Item, Model, ModelResponse, ModelTracing
+from flowcore.models.provider import default_provider
 from flowcore.models.retry import SAFE_EVENTS, context_for, decide
 from flowcore.models.settings import ModelSettings
 from flowcore.models.usage import Usage
@@ -154,7 +155,7 @@ async def _resolve(state: AgentState, ctx: Context, agent: AgentSpec[Any], optio
     if agent.reset_tool_choice and settings.tool_choice is not None and agent.name in state.used_tools:
         settings = replace(settings, tool_choice=None)
     chosen = config.model if config.model is not None else agent.model
-    model = chosen if isinstance(chosen, Model) else config.model_provider.get_model(chosen)
+    model = chosen if isinstance(chosen, Model) else (config.model_provider or default_provider()).get_model(chosen)
     tools: Sequence[Any]
     if agent.mcp_servers:
         found = options.offered[agent.name] = [*await agent.get_mcp_tools(wrapper), *agent.tools]
@@ -244,7 +245,7 @@ async def _call(state: AgentState, ctx: Context, turn: Turn, options: Options) -
 
 def _tell(ctx: Context, turn: Turn, options: Options, items: Sequence[Item], instructions: str | None) -> None:
     """Tell observers what the facts don't say of a model call."""
-    data: dict[str, Any] = {"kind": "generation", "model": turn.model_name, "settings": turn.settings.to_traceable_dict}
+    data: dict[str, Any] = {"kind": "generation", "model": turn.model_name, "settings": turn.settings}
     if options.config.trace_include_sensitive_data:
         data["instructions"] = instructions
         data["input"] = items
