@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Any
 
 _HOMES: dict[str, tuple[str, ...]] = {
-    "flowcore.agents.agent": ("ToolsToFinalOutputResult",),
+    "flowcore.agents.agent": ("MCPConfig", "StopAtTools", "ToolsToFinalOutputResult"),
     "flowcore.agents.context": ("AgentHookContext", "RunContextWrapper", "ToolContext"),
     "flowcore.agents.guardrails": (
         "GuardrailFunctionOutput", "InputGuardrail", "InputGuardrailResult", "OutputGuardrail", "OutputGuardrailResult",
@@ -31,7 +31,14 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "reset_conversation_history_wrappers", "set_conversation_history_wrappers",
     ),
     "flowcore.agents.options": (
-        "Options", "RunConfig", "RunErrorData", "RunErrorHandlerInput", "RunErrorHandlerResult",
+        "AgentToolInvocation", "Options", "RunErrorData", "RunErrorHandler", "RunErrorHandlerInput",
+        "RunErrorHandlerResult", "RunErrorHandlers",
+    ),
+    "flowcore.agents.run_config": (
+        "CallModelData", "CallModelInputFilter", "ModelInputData", "OutputGuardrailBlockedMessageArgs",
+        "OutputGuardrailBlockedMessageFormatter", "ReasoningItemIdPolicy", "RunConfig", "ToolErrorFormatter",
+        "ToolErrorFormatterArgs", "ToolExecutionConfig", "ToolNameCollisionPolicy", "ToolNotFoundBehavior",
+        "TracingConfig",
     ),
     "flowcore.agents.origins": ("ToolOrigin", "ToolOriginType"),
     "flowcore.agents.output": ("AgentOutputSchema", "AgentOutputSchemaBase"),
@@ -55,16 +62,13 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "flowcore.engine.fork": ("Moment",),
     "flowcore.engine.run": ("Base", "Result", "Run", "answer", "load", "resume", "send", "start"),
     "flowcore.errors": (
-        "AgentsException", "AlreadyResumed", "BudgetExceeded", "ChildrenFailed", "EffectInDoubt",
-        "FlowcoreError", "GraphChanged", "GraphError",
-        "InputGuardrailTripwireTriggered", "LimitExceeded", "MCPToolCancellationError", "MaxTurnsExceeded",
-        "ModelBehaviorError", "ModelError", "ModelRefusalError", "ModelTimeoutError", "NodeTimeout", "NotOpen",
-        "NotPaused",
-        "OutputGuardrailTripwireTriggered",
+        "AgentsException", "AlreadyResumed", "BudgetExceeded", "ChildrenFailed", "EffectInDoubt", "FlowcoreError",
+        "GraphChanged", "GraphError", "InputGuardrailTripwireTriggered", "LimitExceeded", "LoopRunning",
+        "MCPToolCancellationError", "MaxTurnsExceeded", "ModelBehaviorError", "ModelError", "ModelRefusalError",
+        "ModelTimeoutError", "NodeTimeout", "NotOpen", "NotPaused", "OutputGuardrailTripwireTriggered",
         "ReplayMismatch", "RunCancelled", "RunConflict", "RunError", "RunExists", "RunFailed", "RunNotFound",
-        "StoreError",
-        "ToolInputGuardrailTripwireTriggered", "ToolOutputGuardrailTripwireTriggered", "ToolTimeoutError",
-        "UndeclaredTransition", "UpdateError", "UserError",
+        "StoreError", "ToolInputGuardrailTripwireTriggered", "ToolOutputGuardrailTripwireTriggered",
+        "ToolTimeoutError", "UndeclaredTransition", "UpdateError", "UserError",
     ),
     "flowcore.faces.agent": ("Agent",),
     "flowcore.faces.demo": ("run_demo_loop",),
@@ -75,14 +79,21 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "UnknownItem",
     ),
     "flowcore.faces.logging": ("enable_verbose_stdout_logging",),
+    "flowcore.faces.nested": (
+        "AgentToolStreamEvent",
+    ),
     "flowcore.faces.output": (
         "RunCancelledEvent", "RunCompletedEvent", "RunContentEvent", "RunErrorEvent", "RunEvent", "RunOutput",
         "RunOutputEvent", "RunPausedEvent", "RunRetryEvent", "RunStartedEvent", "RunStatus",
         "ToolCallCompletedEvent", "ToolCallStartedEvent", "ToolExecution",
     ),
     "flowcore.faces.results": ("RunErrorDetails", "RunResult", "RunResultStreaming"),
-    "flowcore.faces.run_state": ("RunState",),
-    "flowcore.faces.runner": ("DEFAULT_MAX_TURNS", "Runner"),
+    "flowcore.faces.run_state": (
+        "RunState",
+    ),
+    "flowcore.faces.runner": (
+        "AgentRunner", "DEFAULT_MAX_TURNS", "Runner", "get_default_agent_runner", "set_default_agent_runner",
+    ),
     "flowcore.faces.stream": (
         "AgentUpdatedStreamEvent", "ModelRetryStreamEvent", "RawResponsesStreamEvent", "RunItemStreamEvent",
         "StreamEvent",

@@ -1,36 +1,18 @@
 """The public names, for type checkers. `tests/test_facade.py` holds it against `__init__.py`."""
 
+from flowcore.agents.agent import MCPConfig as MCPConfig
+from flowcore.agents.agent import StopAtTools as StopAtTools
 from flowcore.agents.agent import ToolsToFinalOutputResult as ToolsToFinalOutputResult
-from flowcore.agents.context import (
-    AgentHookContext as AgentHookContext,
-)
-from flowcore.agents.context import (
-    RunContextWrapper as RunContextWrapper,
-)
-from flowcore.agents.context import (
-    ToolContext as ToolContext,
-)
-from flowcore.agents.guardrails import (
-    GuardrailFunctionOutput as GuardrailFunctionOutput,
-)
-from flowcore.agents.guardrails import (
-    InputGuardrail as InputGuardrail,
-)
-from flowcore.agents.guardrails import (
-    InputGuardrailResult as InputGuardrailResult,
-)
-from flowcore.agents.guardrails import (
-    OutputGuardrail as OutputGuardrail,
-)
-from flowcore.agents.guardrails import (
-    OutputGuardrailResult as OutputGuardrailResult,
-)
-from flowcore.agents.guardrails import (
-    input_guardrail as input_guardrail,
-)
-from flowcore.agents.guardrails import (
-    output_guardrail as output_guardrail,
-)
+from flowcore.agents.context import AgentHookContext as AgentHookContext
+from flowcore.agents.context import RunContextWrapper as RunContextWrapper
+from flowcore.agents.context import ToolContext as ToolContext
+from flowcore.agents.guardrails import GuardrailFunctionOutput as GuardrailFunctionOutput
+from flowcore.agents.guardrails import InputGuardrail as InputGuardrail
+from flowcore.agents.guardrails import InputGuardrailResult as InputGuardrailResult
+from flowcore.agents.guardrails import OutputGuardrail as OutputGuardrail
+from flowcore.agents.guardrails import OutputGuardrailResult as OutputGuardrailResult
+from flowcore.agents.guardrails import input_guardrail as input_guardrail
+from flowcore.agents.guardrails import output_guardrail as output_guardrail
 from flowcore.agents.handoffs import Handoff as Handoff
 from flowcore.agents.handoffs import HandoffInputData as HandoffInputData
 from flowcore.agents.handoffs import HandoffInputFilter as HandoffInputFilter
@@ -55,32 +37,33 @@ from flowcore.agents.nesting import get_conversation_history_wrappers as get_con
 from flowcore.agents.nesting import nest_handoff_history as nest_handoff_history
 from flowcore.agents.nesting import reset_conversation_history_wrappers as reset_conversation_history_wrappers
 from flowcore.agents.nesting import set_conversation_history_wrappers as set_conversation_history_wrappers
-from flowcore.agents.options import (
-    Options as Options,
-)
-from flowcore.agents.options import (
-    RunConfig as RunConfig,
-)
-from flowcore.agents.options import (
-    RunErrorData as RunErrorData,
-)
-from flowcore.agents.options import (
-    RunErrorHandlerInput as RunErrorHandlerInput,
-)
-from flowcore.agents.options import (
-    RunErrorHandlerResult as RunErrorHandlerResult,
-)
+from flowcore.agents.options import AgentToolInvocation as AgentToolInvocation
+from flowcore.agents.options import Options as Options
+from flowcore.agents.options import RunErrorData as RunErrorData
+from flowcore.agents.options import RunErrorHandler as RunErrorHandler
+from flowcore.agents.options import RunErrorHandlerInput as RunErrorHandlerInput
+from flowcore.agents.options import RunErrorHandlerResult as RunErrorHandlerResult
+from flowcore.agents.options import RunErrorHandlers as RunErrorHandlers
 from flowcore.agents.origins import ToolOrigin as ToolOrigin
 from flowcore.agents.origins import ToolOriginType as ToolOriginType
-from flowcore.agents.output import (
-    AgentOutputSchema as AgentOutputSchema,
-)
-from flowcore.agents.output import (
-    AgentOutputSchemaBase as AgentOutputSchemaBase,
-)
+from flowcore.agents.output import AgentOutputSchema as AgentOutputSchema
+from flowcore.agents.output import AgentOutputSchemaBase as AgentOutputSchemaBase
 from flowcore.agents.prompts import DynamicPromptFunction as DynamicPromptFunction
 from flowcore.agents.prompts import GenerateDynamicPromptData as GenerateDynamicPromptData
 from flowcore.agents.prompts import Prompt as Prompt
+from flowcore.agents.run_config import CallModelData as CallModelData
+from flowcore.agents.run_config import CallModelInputFilter as CallModelInputFilter
+from flowcore.agents.run_config import ModelInputData as ModelInputData
+from flowcore.agents.run_config import OutputGuardrailBlockedMessageArgs as OutputGuardrailBlockedMessageArgs
+from flowcore.agents.run_config import OutputGuardrailBlockedMessageFormatter as OutputGuardrailBlockedMessageFormatter
+from flowcore.agents.run_config import ReasoningItemIdPolicy as ReasoningItemIdPolicy
+from flowcore.agents.run_config import RunConfig as RunConfig
+from flowcore.agents.run_config import ToolErrorFormatter as ToolErrorFormatter
+from flowcore.agents.run_config import ToolErrorFormatterArgs as ToolErrorFormatterArgs
+from flowcore.agents.run_config import ToolExecutionConfig as ToolExecutionConfig
+from flowcore.agents.run_config import ToolNameCollisionPolicy as ToolNameCollisionPolicy
+from flowcore.agents.run_config import ToolNotFoundBehavior as ToolNotFoundBehavior
+from flowcore.agents.run_config import TracingConfig as TracingConfig
 from flowcore.agents.session import Session as Session
 from flowcore.agents.session import SessionABC as SessionABC
 from flowcore.agents.session import SessionSettings as SessionSettings
@@ -94,34 +77,20 @@ from flowcore.agents.tool_guardrails import ToolOutputGuardrailData as ToolOutpu
 from flowcore.agents.tool_guardrails import ToolOutputGuardrailResult as ToolOutputGuardrailResult
 from flowcore.agents.tool_guardrails import tool_input_guardrail as tool_input_guardrail
 from flowcore.agents.tool_guardrails import tool_output_guardrail as tool_output_guardrail
-from flowcore.agents.tools import (
-    FunctionTool as FunctionTool,
-)
+from flowcore.agents.tools import FunctionTool as FunctionTool
 from flowcore.agents.tools import FunctionToolCustomDataContext as FunctionToolCustomDataContext
 from flowcore.agents.tools import FunctionToolCustomDataExtractor as FunctionToolCustomDataExtractor
-from flowcore.agents.tools import (
-    FunctionToolResult as FunctionToolResult,
-)
+from flowcore.agents.tools import FunctionToolResult as FunctionToolResult
 from flowcore.agents.tools import Tool as Tool
 from flowcore.agents.tools import ToolCaller as ToolCaller
-from flowcore.agents.tools import (
-    ToolOutputFileContent as ToolOutputFileContent,
-)
+from flowcore.agents.tools import ToolOutputFileContent as ToolOutputFileContent
 from flowcore.agents.tools import ToolOutputFileContentDict as ToolOutputFileContentDict
-from flowcore.agents.tools import (
-    ToolOutputImage as ToolOutputImage,
-)
+from flowcore.agents.tools import ToolOutputImage as ToolOutputImage
 from flowcore.agents.tools import ToolOutputImageDict as ToolOutputImageDict
-from flowcore.agents.tools import (
-    ToolOutputText as ToolOutputText,
-)
+from flowcore.agents.tools import ToolOutputText as ToolOutputText
 from flowcore.agents.tools import ToolOutputTextDict as ToolOutputTextDict
-from flowcore.agents.tools import (
-    default_tool_error_function as default_tool_error_function,
-)
-from flowcore.agents.tools import (
-    function_tool as function_tool,
-)
+from flowcore.agents.tools import default_tool_error_function as default_tool_error_function
+from flowcore.agents.tools import function_tool as function_tool
 from flowcore.engine.context import Context as Context
 from flowcore.engine.events import Committed as Committed
 from flowcore.engine.events import Emitted as Emitted
@@ -129,239 +98,98 @@ from flowcore.engine.fanout import map as map
 from flowcore.engine.fanout import parallel as parallel
 from flowcore.engine.fanout import subgraph as subgraph
 from flowcore.engine.fork import Moment as Moment
-from flowcore.engine.run import (
-    Base as Base,
-)
-from flowcore.engine.run import (
-    Result as Result,
-)
-from flowcore.engine.run import (
-    Run as Run,
-)
-from flowcore.engine.run import (
-    answer as answer,
-)
-from flowcore.engine.run import (
-    load as load,
-)
-from flowcore.engine.run import (
-    resume as resume,
-)
-from flowcore.engine.run import (
-    send as send,
-)
-from flowcore.engine.run import (
-    start as start,
-)
-from flowcore.errors import (
-    AgentsException as AgentsException,
-)
-from flowcore.errors import (
-    AlreadyResumed as AlreadyResumed,
-)
-from flowcore.errors import (
-    BudgetExceeded as BudgetExceeded,
-)
-from flowcore.errors import (
-    ChildrenFailed as ChildrenFailed,
-)
-from flowcore.errors import (
-    EffectInDoubt as EffectInDoubt,
-)
-from flowcore.errors import (
-    FlowcoreError as FlowcoreError,
-)
-from flowcore.errors import (
-    GraphChanged as GraphChanged,
-)
-from flowcore.errors import (
-    GraphError as GraphError,
-)
-from flowcore.errors import (
-    InputGuardrailTripwireTriggered as InputGuardrailTripwireTriggered,
-)
-from flowcore.errors import (
-    LimitExceeded as LimitExceeded,
-)
-from flowcore.errors import (
-    MaxTurnsExceeded as MaxTurnsExceeded,
-)
-from flowcore.errors import (
-    MCPToolCancellationError as MCPToolCancellationError,
-)
-from flowcore.errors import (
-    ModelBehaviorError as ModelBehaviorError,
-)
-from flowcore.errors import (
-    ModelError as ModelError,
-)
-from flowcore.errors import (
-    ModelRefusalError as ModelRefusalError,
-)
-from flowcore.errors import (
-    ModelTimeoutError as ModelTimeoutError,
-)
-from flowcore.errors import (
-    NodeTimeout as NodeTimeout,
-)
-from flowcore.errors import (
-    NotOpen as NotOpen,
-)
-from flowcore.errors import (
-    NotPaused as NotPaused,
-)
-from flowcore.errors import (
-    OutputGuardrailTripwireTriggered as OutputGuardrailTripwireTriggered,
-)
-from flowcore.errors import (
-    ReplayMismatch as ReplayMismatch,
-)
-from flowcore.errors import (
-    RunCancelled as RunCancelled,
-)
-from flowcore.errors import (
-    RunConflict as RunConflict,
-)
-from flowcore.errors import (
-    RunError as RunError,
-)
-from flowcore.errors import (
-    RunExists as RunExists,
-)
-from flowcore.errors import (
-    RunFailed as RunFailed,
-)
-from flowcore.errors import (
-    RunNotFound as RunNotFound,
-)
-from flowcore.errors import (
-    StoreError as StoreError,
-)
-from flowcore.errors import (
-    ToolInputGuardrailTripwireTriggered as ToolInputGuardrailTripwireTriggered,
-)
-from flowcore.errors import (
-    ToolOutputGuardrailTripwireTriggered as ToolOutputGuardrailTripwireTriggered,
-)
-from flowcore.errors import (
-    ToolTimeoutError as ToolTimeoutError,
-)
-from flowcore.errors import (
-    UndeclaredTransition as UndeclaredTransition,
-)
-from flowcore.errors import (
-    UpdateError as UpdateError,
-)
-from flowcore.errors import (
-    UserError as UserError,
-)
+from flowcore.engine.run import Base as Base
+from flowcore.engine.run import Result as Result
+from flowcore.engine.run import Run as Run
+from flowcore.engine.run import answer as answer
+from flowcore.engine.run import load as load
+from flowcore.engine.run import resume as resume
+from flowcore.engine.run import send as send
+from flowcore.engine.run import start as start
+from flowcore.errors import AgentsException as AgentsException
+from flowcore.errors import AlreadyResumed as AlreadyResumed
+from flowcore.errors import BudgetExceeded as BudgetExceeded
+from flowcore.errors import ChildrenFailed as ChildrenFailed
+from flowcore.errors import EffectInDoubt as EffectInDoubt
+from flowcore.errors import FlowcoreError as FlowcoreError
+from flowcore.errors import GraphChanged as GraphChanged
+from flowcore.errors import GraphError as GraphError
+from flowcore.errors import InputGuardrailTripwireTriggered as InputGuardrailTripwireTriggered
+from flowcore.errors import LimitExceeded as LimitExceeded
+from flowcore.errors import LoopRunning as LoopRunning
+from flowcore.errors import MaxTurnsExceeded as MaxTurnsExceeded
+from flowcore.errors import MCPToolCancellationError as MCPToolCancellationError
+from flowcore.errors import ModelBehaviorError as ModelBehaviorError
+from flowcore.errors import ModelError as ModelError
+from flowcore.errors import ModelRefusalError as ModelRefusalError
+from flowcore.errors import ModelTimeoutError as ModelTimeoutError
+from flowcore.errors import NodeTimeout as NodeTimeout
+from flowcore.errors import NotOpen as NotOpen
+from flowcore.errors import NotPaused as NotPaused
+from flowcore.errors import OutputGuardrailTripwireTriggered as OutputGuardrailTripwireTriggered
+from flowcore.errors import ReplayMismatch as ReplayMismatch
+from flowcore.errors import RunCancelled as RunCancelled
+from flowcore.errors import RunConflict as RunConflict
+from flowcore.errors import RunError as RunError
+from flowcore.errors import RunExists as RunExists
+from flowcore.errors import RunFailed as RunFailed
+from flowcore.errors import RunNotFound as RunNotFound
+from flowcore.errors import StoreError as StoreError
+from flowcore.errors import ToolInputGuardrailTripwireTriggered as ToolInputGuardrailTripwireTriggered
+from flowcore.errors import ToolOutputGuardrailTripwireTriggered as ToolOutputGuardrailTripwireTriggered
+from flowcore.errors import ToolTimeoutError as ToolTimeoutError
+from flowcore.errors import UndeclaredTransition as UndeclaredTransition
+from flowcore.errors import UpdateError as UpdateError
+from flowcore.errors import UserError as UserError
 from flowcore.faces.agent import Agent as Agent
 from flowcore.faces.demo import run_demo_loop as run_demo_loop
 from flowcore.faces.items import CompactionItem as CompactionItem
-from flowcore.faces.items import (
-    HandoffCallItem as HandoffCallItem,
-)
-from flowcore.faces.items import (
-    HandoffOutputItem as HandoffOutputItem,
-)
+from flowcore.faces.items import HandoffCallItem as HandoffCallItem
+from flowcore.faces.items import HandoffOutputItem as HandoffOutputItem
 from flowcore.faces.items import InputItem as InputItem
-from flowcore.faces.items import (
-    ItemHelpers as ItemHelpers,
-)
+from flowcore.faces.items import ItemHelpers as ItemHelpers
 from flowcore.faces.items import MCPApprovalRequestItem as MCPApprovalRequestItem
 from flowcore.faces.items import MCPApprovalResponseItem as MCPApprovalResponseItem
 from flowcore.faces.items import MCPListToolsItem as MCPListToolsItem
-from flowcore.faces.items import (
-    MessageOutputItem as MessageOutputItem,
-)
-from flowcore.faces.items import (
-    ReasoningItem as ReasoningItem,
-)
-from flowcore.faces.items import (
-    RunItem as RunItem,
-)
-from flowcore.faces.items import (
-    ToolApprovalItem as ToolApprovalItem,
-)
-from flowcore.faces.items import (
-    ToolCallItem as ToolCallItem,
-)
-from flowcore.faces.items import (
-    ToolCallOutputItem as ToolCallOutputItem,
-)
+from flowcore.faces.items import MessageOutputItem as MessageOutputItem
+from flowcore.faces.items import ReasoningItem as ReasoningItem
+from flowcore.faces.items import RunItem as RunItem
+from flowcore.faces.items import ToolApprovalItem as ToolApprovalItem
+from flowcore.faces.items import ToolCallItem as ToolCallItem
+from flowcore.faces.items import ToolCallOutputItem as ToolCallOutputItem
 from flowcore.faces.items import ToolSearchCallItem as ToolSearchCallItem
 from flowcore.faces.items import ToolSearchOutputItem as ToolSearchOutputItem
 from flowcore.faces.items import UnknownItem as UnknownItem
 from flowcore.faces.logging import enable_verbose_stdout_logging as enable_verbose_stdout_logging
-from flowcore.faces.output import (
-    RunCancelledEvent as RunCancelledEvent,
-)
-from flowcore.faces.output import (
-    RunCompletedEvent as RunCompletedEvent,
-)
-from flowcore.faces.output import (
-    RunContentEvent as RunContentEvent,
-)
-from flowcore.faces.output import (
-    RunErrorEvent as RunErrorEvent,
-)
-from flowcore.faces.output import (
-    RunEvent as RunEvent,
-)
-from flowcore.faces.output import (
-    RunOutput as RunOutput,
-)
-from flowcore.faces.output import (
-    RunOutputEvent as RunOutputEvent,
-)
-from flowcore.faces.output import (
-    RunPausedEvent as RunPausedEvent,
-)
-from flowcore.faces.output import (
-    RunRetryEvent as RunRetryEvent,
-)
-from flowcore.faces.output import (
-    RunStartedEvent as RunStartedEvent,
-)
-from flowcore.faces.output import (
-    RunStatus as RunStatus,
-)
-from flowcore.faces.output import (
-    ToolCallCompletedEvent as ToolCallCompletedEvent,
-)
-from flowcore.faces.output import (
-    ToolCallStartedEvent as ToolCallStartedEvent,
-)
-from flowcore.faces.output import (
-    ToolExecution as ToolExecution,
-)
-from flowcore.faces.results import (
-    RunErrorDetails as RunErrorDetails,
-)
-from flowcore.faces.results import (
-    RunResult as RunResult,
-)
-from flowcore.faces.results import (
-    RunResultStreaming as RunResultStreaming,
-)
+from flowcore.faces.nested import AgentToolStreamEvent as AgentToolStreamEvent
+from flowcore.faces.output import RunCancelledEvent as RunCancelledEvent
+from flowcore.faces.output import RunCompletedEvent as RunCompletedEvent
+from flowcore.faces.output import RunContentEvent as RunContentEvent
+from flowcore.faces.output import RunErrorEvent as RunErrorEvent
+from flowcore.faces.output import RunEvent as RunEvent
+from flowcore.faces.output import RunOutput as RunOutput
+from flowcore.faces.output import RunOutputEvent as RunOutputEvent
+from flowcore.faces.output import RunPausedEvent as RunPausedEvent
+from flowcore.faces.output import RunRetryEvent as RunRetryEvent
+from flowcore.faces.output import RunStartedEvent as RunStartedEvent
+from flowcore.faces.output import RunStatus as RunStatus
+from flowcore.faces.output import ToolCallCompletedEvent as ToolCallCompletedEvent
+from flowcore.faces.output import ToolCallStartedEvent as ToolCallStartedEvent
+from flowcore.faces.output import ToolExecution as ToolExecution
+from flowcore.faces.results import RunErrorDetails as RunErrorDetails
+from flowcore.faces.results import RunResult as RunResult
+from flowcore.faces.results import RunResultStreaming as RunResultStreaming
 from flowcore.faces.run_state import RunState as RunState
 from flowcore.faces.runner import DEFAULT_MAX_TURNS as DEFAULT_MAX_TURNS
+from flowcore.faces.runner import AgentRunner as AgentRunner
 from flowcore.faces.runner import Runner as Runner
-from flowcore.faces.stream import (
-    AgentUpdatedStreamEvent as AgentUpdatedStreamEvent,
-)
-from flowcore.faces.stream import (
-    ModelRetryStreamEvent as ModelRetryStreamEvent,
-)
-from flowcore.faces.stream import (
-    RawResponsesStreamEvent as RawResponsesStreamEvent,
-)
-from flowcore.faces.stream import (
-    RunItemStreamEvent as RunItemStreamEvent,
-)
-from flowcore.faces.stream import (
-    StreamEvent as StreamEvent,
-)
+from flowcore.faces.runner import get_default_agent_runner as get_default_agent_runner
+from flowcore.faces.runner import set_default_agent_runner as set_default_agent_runner
+from flowcore.faces.stream import AgentUpdatedStreamEvent as AgentUpdatedStreamEvent
+from flowcore.faces.stream import ModelRetryStreamEvent as ModelRetryStreamEvent
+from flowcore.faces.stream import RawResponsesStreamEvent as RawResponsesStreamEvent
+from flowcore.faces.stream import RunItemStreamEvent as RunItemStreamEvent
+from flowcore.faces.stream import StreamEvent as StreamEvent
 from flowcore.graph.bound import Bound as Bound
 from flowcore.graph.conditions import otherwise as otherwise
 from flowcore.graph.conditions import when as when
@@ -372,33 +200,15 @@ from flowcore.graph.graph import continues as continues
 from flowcore.graph.node import Node as Node
 from flowcore.graph.node import Retry as Retry
 from flowcore.graph.node import node as node
-from flowcore.graph.outcomes import (
-    END as END,
-)
-from flowcore.graph.outcomes import (
-    START as START,
-)
-from flowcore.graph.outcomes import (
-    Ask as Ask,
-)
-from flowcore.graph.outcomes import (
-    Goto as Goto,
-)
-from flowcore.graph.outcomes import (
-    Key as Key,
-)
-from flowcore.graph.outcomes import (
-    Of as Of,
-)
-from flowcore.graph.outcomes import (
-    Pause as Pause,
-)
-from flowcore.graph.outcomes import (
-    Replace as Replace,
-)
-from flowcore.graph.outcomes import (
-    Select as Select,
-)
+from flowcore.graph.outcomes import END as END
+from flowcore.graph.outcomes import START as START
+from flowcore.graph.outcomes import Ask as Ask
+from flowcore.graph.outcomes import Goto as Goto
+from flowcore.graph.outcomes import Key as Key
+from flowcore.graph.outcomes import Of as Of
+from flowcore.graph.outcomes import Pause as Pause
+from flowcore.graph.outcomes import Replace as Replace
+from flowcore.graph.outcomes import Select as Select
 from flowcore.graph.prove import Proof as Proof
 from flowcore.graph.state import State as State
 from flowcore.graph.state import add as add
@@ -409,48 +219,30 @@ from flowcore.graph.values import Json as Json
 from flowcore.models import InputTokensDetails as InputTokensDetails
 from flowcore.models import LitellmModel as LitellmModel
 from flowcore.models import LitellmProvider as LitellmProvider
-from flowcore.models import (
-    LocalModel as LocalModel,
-)
+from flowcore.models import LocalModel as LocalModel
 from flowcore.models import MCPToolChoice as MCPToolChoice
-from flowcore.models import (
-    Model as Model,
-)
-from flowcore.models import (
-    ModelProvider as ModelProvider,
-)
-from flowcore.models import (
-    ModelResponse as ModelResponse,
-)
+from flowcore.models import Model as Model
+from flowcore.models import ModelProvider as ModelProvider
+from flowcore.models import ModelResponse as ModelResponse
 from flowcore.models import ModelRetryAdvice as ModelRetryAdvice
 from flowcore.models import ModelRetryAdviceRequest as ModelRetryAdviceRequest
 from flowcore.models import ModelRetryBackoffSettings as ModelRetryBackoffSettings
 from flowcore.models import ModelRetryNormalizedError as ModelRetryNormalizedError
 from flowcore.models import ModelRetrySettings as ModelRetrySettings
-from flowcore.models import (
-    ModelSettings as ModelSettings,
-)
+from flowcore.models import ModelSettings as ModelSettings
 from flowcore.models import ModelTracing as ModelTracing
 from flowcore.models import MultiProvider as MultiProvider
 from flowcore.models import MultiProviderMap as MultiProviderMap
-from flowcore.models import (
-    OpenAIChatCompletionsModel as OpenAIChatCompletionsModel,
-)
+from flowcore.models import OpenAIChatCompletionsModel as OpenAIChatCompletionsModel
 from flowcore.models import OpenAIProvider as OpenAIProvider
-from flowcore.models import (
-    OpenAIResponsesModel as OpenAIResponsesModel,
-)
+from flowcore.models import OpenAIResponsesModel as OpenAIResponsesModel
 from flowcore.models import OutputTokensDetails as OutputTokensDetails
 from flowcore.models import RequestUsage as RequestUsage
 from flowcore.models import RetryDecision as RetryDecision
 from flowcore.models import RetryPolicy as RetryPolicy
 from flowcore.models import RetryPolicyContext as RetryPolicyContext
-from flowcore.models import (
-    Usage as Usage,
-)
-from flowcore.models import (
-    get_model as get_model,
-)
+from flowcore.models import Usage as Usage
+from flowcore.models import get_model as get_model
 from flowcore.models import retry_policies as retry_policies
 from flowcore.models import set_default_openai_api as set_default_openai_api
 from flowcore.models import set_default_openai_client as set_default_openai_client
@@ -465,18 +257,10 @@ from flowcore.sessions.openai_conversations import OpenAIConversationsSession as
 from flowcore.sessions.sqlite import AsyncSQLiteSession as AsyncSQLiteSession
 from flowcore.sessions.sqlite import SQLiteSession as SQLiteSession
 from flowcore.sessions.store import StoreSession as StoreSession
-from flowcore.stores import (
-    MemoryStore as MemoryStore,
-)
-from flowcore.stores import (
-    SqliteStore as SqliteStore,
-)
-from flowcore.stores import (
-    Store as Store,
-)
-from flowcore.stores import (
-    open_store as open_store,
-)
+from flowcore.stores import MemoryStore as MemoryStore
+from flowcore.stores import SqliteStore as SqliteStore
+from flowcore.stores import Store as Store
+from flowcore.stores import open_store as open_store
 from flowcore.tracing.backend import set_tracing_export_api_key as set_tracing_export_api_key
 from flowcore.tracing.create import add_trace_processor as add_trace_processor
 from flowcore.tracing.create import agent_span as agent_span
@@ -521,7 +305,6 @@ from flowcore.tracing.spans import SpanError as SpanError
 from flowcore.tracing.traces import Trace as Trace
 
 __version__: str
-
 __all__ = [
     "DEFAULT_MAX_TURNS",
     "END",
@@ -531,7 +314,10 @@ __all__ = [
     "AgentHooks",
     "AgentOutputSchema",
     "AgentOutputSchemaBase",
+    "AgentRunner",
     "AgentSpanData",
+    "AgentToolInvocation",
+    "AgentToolStreamEvent",
     "AgentUpdatedStreamEvent",
     "AgentsException",
     "AlreadyResumed",
@@ -540,6 +326,8 @@ __all__ = [
     "Base",
     "Bound",
     "BudgetExceeded",
+    "CallModelData",
+    "CallModelInputFilter",
     "ChildrenFailed",
     "CodeInterpreterTool",
     "Committed",
@@ -587,8 +375,10 @@ __all__ = [
     "LitellmModel",
     "LitellmProvider",
     "LocalModel",
+    "LoopRunning",
     "MCPApprovalRequestItem",
     "MCPApprovalResponseItem",
+    "MCPConfig",
     "MCPListToolsItem",
     "MCPListToolsSpanData",
     "MCPToolApprovalFunction",
@@ -602,6 +392,7 @@ __all__ = [
     "Model",
     "ModelBehaviorError",
     "ModelError",
+    "ModelInputData",
     "ModelProvider",
     "ModelRefusalError",
     "ModelResponse",
@@ -631,6 +422,8 @@ __all__ = [
     "OpenAIResponsesModel",
     "Options",
     "OutputGuardrail",
+    "OutputGuardrailBlockedMessageArgs",
+    "OutputGuardrailBlockedMessageFormatter",
     "OutputGuardrailResult",
     "OutputGuardrailTripwireTriggered",
     "OutputTokensDetails",
@@ -639,6 +432,7 @@ __all__ = [
     "Proof",
     "RawResponsesStreamEvent",
     "ReasoningItem",
+    "ReasoningItemIdPolicy",
     "Replace",
     "ReplayMismatch",
     "RequestUsage",
@@ -660,8 +454,10 @@ __all__ = [
     "RunErrorData",
     "RunErrorDetails",
     "RunErrorEvent",
+    "RunErrorHandler",
     "RunErrorHandlerInput",
     "RunErrorHandlerResult",
+    "RunErrorHandlers",
     "RunEvent",
     "RunExists",
     "RunFailed",
@@ -692,6 +488,7 @@ __all__ = [
     "SpeechSpanData",
     "SqliteStore",
     "State",
+    "StopAtTools",
     "Store",
     "StoreError",
     "StoreSession",
@@ -706,12 +503,17 @@ __all__ = [
     "ToolCallStartedEvent",
     "ToolCaller",
     "ToolContext",
+    "ToolErrorFormatter",
+    "ToolErrorFormatterArgs",
     "ToolExecution",
+    "ToolExecutionConfig",
     "ToolGuardrailFunctionOutput",
     "ToolInputGuardrail",
     "ToolInputGuardrailData",
     "ToolInputGuardrailResult",
     "ToolInputGuardrailTripwireTriggered",
+    "ToolNameCollisionPolicy",
+    "ToolNotFoundBehavior",
     "ToolOrigin",
     "ToolOriginType",
     "ToolOutputFileContent",
@@ -730,6 +532,7 @@ __all__ = [
     "ToolTimeoutError",
     "ToolsToFinalOutputResult",
     "Trace",
+    "TracingConfig",
     "TracingProcessor",
     "TranscriptionSpanData",
     "TurnSpanData",
@@ -760,6 +563,7 @@ __all__ = [
     "get_conversation_history_wrappers",
     "get_current_span",
     "get_current_trace",
+    "get_default_agent_runner",
     "get_model",
     "guardrail_span",
     "handoff",
@@ -784,6 +588,7 @@ __all__ = [
     "run_demo_loop",
     "send",
     "set_conversation_history_wrappers",
+    "set_default_agent_runner",
     "set_default_openai_api",
     "set_default_openai_client",
     "set_default_openai_key",

@@ -24,6 +24,7 @@
     ├── StoreError                      the world's: the store can't be read or written
     └── AgentsException                 an agent's run: carries ``run_data`` where there is a run
         ├── UserError                   yours: flowcore was called wrongly
+        │   └── LoopRunning             ... a sync verb inside of an event loop (also a RuntimeError)
         ├── MaxTurnsExceeded
         ├── BudgetExceeded
         ├── ModelBehaviorError          the model's: invalid output, unknown tools
@@ -152,6 +153,10 @@ class UserError(AgentsException):
     """flowcore was called wrongly."""
 
 
+class LoopRunning(UserError, RuntimeError):
+    """A sync verb was called inside of a running event loop."""
+
+
 class MaxTurnsExceeded(AgentsException):
     """The run needs more turns than ``max_turns`` allows. It keeps its place: resume it with a higher limit."""
 
@@ -243,15 +248,21 @@ class OutputGuardrailTripwireTriggered(_Tripwire):
 class _ToolTripwire(AgentsException):
     """A tool guardrail tripped. ``guardrail`` is the guardrail, ``output`` its output."""
 
+    _what = "Tool guardrail"
+
     def __init__(self, guardrail: Any, output: Any) -> None:
-        super().__init__(f"Tool guardrail {type(guardrail).__name__} triggered tripwire")
+        super().__init__(f"{self._what} {type(guardrail).__name__} triggered tripwire")
         self.guardrail = guardrail
         self.output = output
 
 
 class ToolInputGuardrailTripwireTriggered(_ToolTripwire):
-    """A tool input guardrail's tripwire was triggered."""
+    """A tool input guardrail's tripwire was triggered. The run is final: going on from it is a fork."""
+
+    _what = "Tool input guardrail"
 
 
 class ToolOutputGuardrailTripwireTriggered(_ToolTripwire):
-    """A tool output guardrail's tripwire was triggered."""
+    """A tool output guardrail's tripwire was triggered. The run is final: going on from it is a fork."""
+
+    _what = "Tool output guardrail"

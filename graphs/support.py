@@ -167,7 +167,7 @@ def refund(ctx: ToolContext[Any], order_id: OrderId, reason: Reason) -> str:
 
 def only_what_to_say(data: HandoffInputData) -> HandoffInputData:
     """Reply sees what came of it and nothing else: a tiny model can repeat that, but not sum up a conversation."""
-    items = [*data.input_history, *data.pre_handoff_items]
+    items = [item.to_input_item() for item in data.pre_handoff_items]
     refunded = results(items, "refund")
     say = " ".join(refunded or results(items, "lookup_order")) or "Please tell us the number of your order."
     if refunded and not re.match("We |Order ", say):  # a person said no, and maybe why

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import io
 import re
 import runpy
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from flowcore import MultiProvider
 from flowcore.testing import ScriptedModel, function_call
 
 ROOT = Path(__file__).parent.parent
@@ -33,8 +33,7 @@ def run_block(source: str, tmp_path: Path) -> str:
 
 def test_the_agent_of_the_readme_waits_is_approved_and_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = ScriptedModel.by_turn([function_call("refund", {"order": 7}), "Done: order 7 is paid back."])
-    calling = importlib.import_module("flowcore.agents.loop.call_model")
-    monkeypatch.setattr(calling, "get_model", lambda name: model)
+    monkeypatch.setattr(MultiProvider, "get_model", lambda self, name: model)
     (source,) = [one for one in blocks("python") if "needs_approval" in one]
     printed = run_block(source, tmp_path)
     assert printed.startswith("Done: order 7 is paid back.")

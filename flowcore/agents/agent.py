@@ -3,30 +3,46 @@ the graph and the verbs."""
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic
+from typing import Any, Generic, TypedDict
 
 from typing_extensions import TypeVar
 
 from flowcore.agents.context import RunContextWrapper
 from flowcore.agents.guardrails import InputGuardrail, OutputGuardrail
 from flowcore.agents.handoffs import Handoff, as_handoff
+from flowcore.agents.lifecycle import AgentHooksBase, validate_agent_hooks
+from flowcore.agents.namespaces import colliding, qualified_tools
 from flowcore.agents.output import AgentOutputSchema, AgentOutputSchemaBase
-from flowcore.agents.tools import FunctionTool, function_tool
+from flowcore.agents.prompts import DynamicPromptFunction, Prompt, resolve_prompt
+from flowcore.agents.tools import FunctionTool, ToolErrorFunction, function_tool
 from flowcore.errors import UserError
 from flowcore.graph.state import listed
+from flowcore.graph.values import shorten
 from flowcore.models.base import Model
 from flowcore.models.settings import ModelSettings
 
 TContext = TypeVar("TContext", default=Any)
 MARKDOWN = "Use markdown to format your answers."
-NOT_YET = (
-    "tool_input_guardrails", "tool_output_guardrails", "custom_data_extractor", "defer_loading", "allowed_callers",
-)  # fmt: skip
-"""What a tool may declare and the loop doesn't do: refused, for a guardrail silently not run is worse than none."""
 TOOL_USE = ("run_llm_again", "stop_on_first_tool")
+
+
+class StopAtTools(TypedDict):
+    """A ``tool_use_behavior``: a call of one of these tools ends the run, and its result is the output."""
+
+    stop_at_tool_names: list[str]
+
+
+class MCPConfig(TypedDict, total=False):
+    """How an agent takes its MCP servers' tools: with strict schemas where that can be, what the model is told of an
+    error (None raises it), and with the server's name before the tool's."""
+
+    convert_schemas_to_strict: bool
+    failure_error_function: ToolErrorFunction | None
+    include_server_in_tool_names: bool
 
 
 @dataclass(frozen=True)
@@ -49,7 +65,9 @@ class AgentSpec(Generic[TContext]):
     ``tool_use_behavior``: "run_llm_again", "stop_on_first_tool", ``{"stop_at_tool_names": [...]}`` or a function
     ``(ctx, results) -> ToolsToFinalOutputResult``. ``reset_tool_choice``: a forced tool is forced only until this
     agent has used
-    one. ``markdown``: ask for markdown.
+    one. ``hooks``: called when this agent is at work. ``mcp_servers``: connected servers whose tools it has too, asked
+    at each turn; ``mcp_config``: how. ``prompt``: one that OpenAI stores, or a function that gives one. ``markdown``:
+    ask for markdown.
 
     Raises TypeError and UserError for fields that can't be.
     """
@@ -66,12 +84,17 @@ class AgentSpec(Generic[TContext]):
     output_type: Any = None
     tool_use_behavior: Any = "run_llm_again"
     reset_tool_choice: bool = True
+    prompt: Prompt | DynamicPromptFunction | None = None
+    mcp_servers: list[Any] = field(default_factory=list)
+    mcp_config: MCPConfig = field(default_factory=MCPConfig)
+    hooks: AgentHooksBase[Any, Any] | None = None
     description: str | None = field(default=None, kw_only=True)
     markdown: bool = field(default=False, kw_only=True)
     id: str | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         self._graph: tuple[Any, Any] | None = None
+        self._tools: tuple[list[Any], dict[str, FunctionTool]] | None = None
         self._handoffs: tuple[Any, list[Handoff]] | None = None
         self._schema: tuple[Any, AgentOutputSchemaBase] | None = None
         self.check()
@@ -99,7 +122,7 @@ class AgentSpec(Generic[TContext]):
             raise TypeError(
                 f"agent '{self.name}': an 'instructions' function takes exactly 2 arguments: (context, agent)"
             )
-        for name in ("handoffs", "tools", "input_guardrails", "output_guardrails"):
+        for name in ("handoffs", "tools", "mcp_servers", "input_guardrails", "output_guardrails"):
             if not isinstance(getattr(self, name), list):
                 raise TypeError(f"Agent {name} must be a list, got {type(getattr(self, name)).__name__}")
         if not (self.model is None or isinstance(self.model, (str, Model))):
@@ -124,18 +147,32 @@ class AgentSpec(Generic[TContext]):
                     f"agent '{self.name}': {tool!r} is no tool; decorate the function with @function_tool, or for an"
                     " agent use agent.as_tool(...)"
                 )
-        for tool in self.tools:
-            ignored = [name for name in NOT_YET if getattr(tool, name, None)]
-            if ignored:
-                raise UserError(
-                    f"agent '{self.name}': tool '{tool.name}' has {listed(ignored)}, which this version doesn't run;"
-                    " remove it rather than rely on it"
-                )
-        names = [tool.name for tool in self.tools]
-        if len(set(names)) < len(names):
-            twice = sorted({name for name in names if names.count(name) > 1})
+        for name, cls in (("input_guardrails", InputGuardrail), ("output_guardrails", OutputGuardrail)):
+            for one in getattr(self, name):
+                if not isinstance(one, cls):
+                    raise TypeError(f"Agent {name} holds {cls.__name__}s, not {shorten(one)}; decorate the function")
+        for server in self.mcp_servers:
+            if not hasattr(server, "function_tools"):
+                raise TypeError(f"Agent mcp_servers holds MCP servers (flowcore.mcp), not {shorten(server)}")
+        unknown = set(self.mcp_config) - set(MCPConfig.__annotations__)
+        if unknown:
+            raise TypeError(
+                f"Agent mcp_config has no {listed(sorted(unknown))}; it has {listed(MCPConfig.__annotations__)}"
+            )
+        if not (self.prompt is None or isinstance(self.prompt, Mapping) or callable(self.prompt)):
+            raise TypeError(f"Agent prompt must be a Prompt, a function or None, not {shorten(self.prompt)}")
+        validate_agent_hooks(self.hooks)
+        twice = colliding(self.tools)
+        if twice:
             raise UserError(f"agent '{self.name}' has two tools called {listed(twice)}; rename one")
         assert self.output_schema is not None  # raises for a type that can't be one
+
+    @property
+    def tools_by_name(self) -> dict[str, FunctionTool]:
+        """The function tools by qualified name; made once for a list. Raises UserError for ambiguous names."""
+        if self._tools is None or self._tools[0] != self.tools:
+            self._tools = (list(self.tools), qualified_tools(self.tools))
+        return self._tools[1]
 
     def clone(self, **changes: Any) -> AgentSpec[TContext]:
         """A copy with some fields changed; lists are shared unless given."""
@@ -165,6 +202,50 @@ class AgentSpec(Generic[TContext]):
         parts = [part for part in (self.description, text, MARKDOWN if self.markdown else None) if part]
         return "\n\n".join(parts) or None
 
+    async def get_mcp_tools(self, context: RunContextWrapper[Any]) -> list[FunctionTool]:
+        """The tools that the agent's MCP servers have now. Raises UserError when two of them have one name."""
+        config = self.mcp_config
+        how: dict[str, Any] = {
+            "strict": config.get("convert_schemas_to_strict", False),
+            "include_server_in_tool_names": config.get("include_server_in_tool_names", False),
+        }
+        if "failure_error_function" in config:
+            how["failure_error_function"] = config["failure_error_function"]
+        asked = await asyncio.gather(*(one.function_tools(context, self, **how) for one in self.mcp_servers))
+        tools: list[FunctionTool] = []
+        for server, found in zip(self.mcp_servers, asked, strict=True):
+            names = {tool.name for tool in (*tools, *self.tools)}
+            twice = sorted(tool.name for tool in found if tool.name in names)
+            if twice:
+                raise UserError(
+                    f"agent '{self.name}': MCP server '{server.name}' has {listed(twice)}, which is there already; give"
+                    " mcp_config={'include_server_in_tool_names': True}, or filter it"
+                )
+            tools += found
+        return tools
+
+    async def get_all_tools(self, context: RunContextWrapper[Any]) -> list[Any]:
+        """The tools that the model is offered now: those of its MCP servers, and its own that are enabled."""
+        tools = [*await self.get_mcp_tools(context), *self.tools] if self.mcp_servers else self.tools
+        return await offered(tools, context, self)
+
+    async def get_prompt(self, context: RunContextWrapper[Any]) -> Prompt | None:
+        """The stored prompt that the model's provider is to use. Raises UserError."""
+        return await resolve_prompt(self.prompt, context, self)
+
+
+async def offered(those: list[Any], context: RunContextWrapper[Any], agent: AgentSpec[Any]) -> list[Any]:
+    """Those tools (or handoffs) that are enabled now; functions that say so are asked at once."""
+    if all(getattr(one, "is_enabled", True) is True for one in those):
+        return those
+    asked = [one.enabled(context, agent) if hasattr(one, "enabled") else _yes() for one in those]
+    answers = await asyncio.gather(*asked)
+    return [one for one, answer in zip(those, answers, strict=True) if answer]
+
+
+async def _yes() -> bool:
+    return True
+
 
 def _is_plain(tool: Any) -> bool:
     """Whether a tool is a function without a decorator."""
@@ -189,11 +270,11 @@ def reachable(root: AgentSpec[Any]) -> dict[str, AgentSpec[Any]]:
         todo.extend(one.agent for one in agent.resolved_handoffs if one.agent is not None)
     for agent in found.values():
         agent.check()
-        names = [tool.name for tool in agent.tools] + [one.tool_name for one in agent.resolved_handoffs]
+        names = [one.tool_name for one in agent.resolved_handoffs]
         if len(set(names)) < len(names):
             twice = sorted({name for name in names if names.count(name) > 1})
             raise UserError(
-                f"agent '{agent.name}': several tools or handoffs are called {listed(twice)}; rename one"
+                f"agent '{agent.name}': several handoffs are called {listed(twice)}; rename one"
                 " (handoff(..., tool_name_override=...))"
             )
     return found

@@ -6,6 +6,7 @@ One ``ToolContext`` is made per tool call, so these are slotted, compared by ide
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic
 
@@ -15,6 +16,46 @@ from flowcore.models.base import Item
 from flowcore.models.usage import Usage
 
 TContext = TypeVar("TContext", default=Any)
+
+
+@dataclass(slots=True, eq=False)
+class Decision:
+    """What was decided about a tool's call. ``always``: about all its calls."""
+
+    approved: bool
+    always: bool = False
+    message: str | None = None
+
+    def as_answer(self) -> dict[str, Any]:
+        """The answer to the request that asks for it."""
+        return {"approve": self.approved, "message": self.message, "always": self.always}
+
+    @classmethod
+    def of(cls, answer: Any) -> Decision:
+        """A decision from an answer: a bool, or ``{"approve": bool, "message": text, "always": bool}``."""
+        if not isinstance(answer, Mapping):
+            return cls(answer is True)
+        message = answer.get("message")
+        approved, always = answer.get("approve") is True, answer.get("always") is True
+        return cls(approved, always, None if message is None else str(message))
+
+
+@dataclass(slots=True, eq=False)
+class Approvals:
+    """What was decided of a run's tool calls: by (tool, call id), and by tool where it holds for all of them."""
+
+    calls: dict[tuple[str, str], Decision] = field(default_factory=dict)
+    tools: dict[str, Decision] = field(default_factory=dict)
+
+    def note(self, tool: str, call_id: str, decision: Decision) -> None:
+        """Take a decision in."""
+        self.calls[tool, call_id] = decision
+        if decision.always:
+            self.tools[tool] = decision
+
+    def find(self, tool: str, call_id: str) -> Decision | None:
+        """What was decided of a call: itself, or all of its tool's."""
+        return self.calls.get((tool, call_id)) or self.tools.get(tool)
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
@@ -30,6 +71,34 @@ class RunContextWrapper(Generic[TContext]):
     usage: Usage = field(default_factory=Usage)
     turn_input: list[Item] = field(default_factory=list)
     tool_input: Any = None
+    approvals: Approvals = field(default_factory=Approvals, repr=False)
+
+    def approve_tool(self, approval_item: Any, always_approve: bool = False) -> None:
+        """Approve a call that waits, or that comes; ``always_approve``: all calls of its tool in this run."""
+        self.approvals.note(approval_item.tool_name, approval_item.call_id, Decision(True, always_approve))
+
+    def reject_tool(
+        self, approval_item: Any, always_reject: bool = False, rejection_message: str | None = None
+    ) -> None:
+        """Reject a call that waits, or that comes; ``always_reject``: all calls of its tool in this run.
+        ``rejection_message``: what the model is told."""
+        decision = Decision(False, always_reject, rejection_message)
+        self.approvals.note(approval_item.tool_name, approval_item.call_id, decision)
+
+    def is_tool_approved(self, tool_name: str, call_id: str) -> bool | None:
+        """What was decided of a call; None: nothing yet."""
+        found = self.approvals.find(tool_name, call_id)
+        return None if found is None else found.approved
+
+    def get_approval_status(self, tool_name: str, call_id: str, *, tool_namespace: str | None = None) -> bool | None:
+        """``is_tool_approved``, for a tool in a namespace."""
+        return self.is_tool_approved(f"{tool_namespace}.{tool_name}" if tool_namespace else tool_name, call_id)
+
+    def get_rejection_message(self, tool_name: str, call_id: str, *, tool_namespace: str | None = None) -> str | None:
+        """What was said with a rejection, if anything was."""
+        name = f"{tool_namespace}.{tool_name}" if tool_namespace else tool_name
+        found = self.approvals.find(name, call_id)
+        return None if found is None or found.approved else found.message
 
 
 @dataclass(slots=True, eq=False)
@@ -80,6 +149,7 @@ class ToolContext(RunContextWrapper[TContext]):
             context.usage,
             context.turn_input,
             context.tool_input,
+            context.approvals,
             tool_name=tool_name,
             tool_call_id=tool_call_id,
             tool_arguments=tool_arguments,

@@ -7,61 +7,31 @@ Nodes find it as ``ctx.context``. Nothing of it is stored.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from flowcore.agents.context import RunContextWrapper
-from flowcore.agents.guardrails import InputGuardrail, OutputGuardrail
+from flowcore.agents.context import AgentHookContext, RunContextWrapper
+from flowcore.agents.lifecycle import RunHooksBase
+from flowcore.agents.run_config import RunConfig
 from flowcore.errors import UserError
-from flowcore.models.base import Item, Model
-from flowcore.models.provider import ModelProvider
-from flowcore.models.settings import ModelSettings
+from flowcore.models.base import Item, ModelResponse
 
 if TYPE_CHECKING:
     from flowcore.agents.loop.state import AgentState
+    from flowcore.agents.session import Session
     from flowcore.engine.context import Context
 
 
 @dataclass
-class RunConfig:
-    """Settings of a whole run.
-
-    ``model``, ``model_settings``: go before each agent's own. ``model_provider``: resolves names. ``input_guardrails``,
-    ``output_guardrails``: join the agent's. ``workflow_name``: shown in lists and traces.
-    """
-
-    model: str | Model | None = None
-    model_provider: ModelProvider | None = None
-    model_settings: ModelSettings | None = None
-    input_guardrails: list[InputGuardrail] | None = None
-    output_guardrails: list[OutputGuardrail] | None = None
-    workflow_name: str = "Agent workflow"
-    reasks: int = 2
-    """How often a model is asked again after output that its type doesn't admit, before ModelBehaviorError."""
-
-    @classmethod
-    def of(cls, given: RunConfig | Mapping[str, Any] | None) -> RunConfig:
-        """A config from a config, a dict of its fields, or None. Raises TypeError on unknown names."""
-        if given is None:
-            return _DEFAULT
-        if isinstance(given, RunConfig):
-            return given
-        unknown = set(given) - {one.name for one in fields(cls)}
-        if unknown:
-            raise TypeError(f"RunConfig has no field {', '.join(sorted(map(repr, unknown)))}")
-        return cls(**given)
-
-
-_DEFAULT = RunConfig()
-
-
-@dataclass
 class RunErrorData:
-    """What a run had done when an error handler was asked: its ``input``, its items with that (``history``), in wire
-    form, and the agent whose turn it was."""
+    """What a run had done when an error handler was asked: its ``input``; what it brought, as ``new_items`` and in wire
+    form (``output``); both together (``history``); the replies; and the agent whose turn it was."""
 
-    input: list[Item]
+    input: Any
+    new_items: list[Any]
     history: list[Item]
+    output: list[Item]
+    raw_responses: list[ModelResponse]
     last_agent: Any
 
 
@@ -76,14 +46,25 @@ class RunErrorHandlerInput:
 
 @dataclass
 class RunErrorHandlerResult:
-    """What an error handler may give: the run's final output instead of the error."""
+    """What an error handler may give: the run's final output instead of the error. ``include_in_history``: as a message
+    among the run's items too, and in its session."""
 
     final_output: Any
     include_in_history: bool = True
 
 
-ErrorHandlers = Mapping[str, Callable[[RunErrorHandlerInput], Any]]
-HANDLED = ("max_turns", "model_refusal", "over_budget")
+RunErrorHandler: TypeAlias = Callable[[RunErrorHandlerInput], Any]
+RunErrorHandlers: TypeAlias = Mapping[str, RunErrorHandler]
+HANDLED = ("max_turns", "model_refusal", "invalid_final_output", "over_budget")
+
+
+@dataclass(frozen=True)
+class AgentToolInvocation:
+    """The call of an agent tool that a nested run serves."""
+
+    tool_name: str
+    tool_call_id: str
+    tool_arguments: str
 
 
 class HasUsage(Protocol):
@@ -97,20 +78,28 @@ class HasUsage(Protocol):
 class Options:
     """One process's share of an agent's run.
 
-    ``context``: the app's object. ``values``: the Python values that tools gave in this process, by the visit of
+    ``context``: the app's object. ``hooks``: the run's. ``session``: one that lives outside of the run's store.
+    ``invocation``, ``tool_input``: of a run that is an agent tool's call. ``values``: the Python values that tools gave
+    in this process, by the visit of
     ``run_tools`` and the call id. ``raw``: the provider's own objects, by the visit of ``call_model`` and their place
     in the reply. ``results``: guardrail results of this process. ``history``: what the session held before the run,
-    ``history_of``: which, and up to where. ``run``: the run that they serve.
+    ``history_of``: which, and up to where. ``offered``: by agent, its tools and those that its MCP servers had at its
+    last turn here. ``run``: the run that they serve.
     """
 
     context: Any = None
     config: RunConfig = field(default_factory=RunConfig)
-    error_handlers: ErrorHandlers | None = None
+    error_handlers: RunErrorHandlers | None = None
+    hooks: RunHooksBase[Any, Any] | None = None
+    session: Session | None = None
+    invocation: AgentToolInvocation | None = None
+    tool_input: Any = None
     values: dict[tuple[int, str], Any] = field(default_factory=dict)
     raw: dict[tuple[int, int], Any] = field(default_factory=dict)
     results: list[Any] = field(default_factory=list)
     history: list[Item] | None = None
     history_of: tuple[str, int] | None = None
+    offered: dict[str, list[Any]] = field(default_factory=dict)
     run: str | None = None
     _wrapper: RunContextWrapper[Any] | None = None
 
@@ -121,16 +110,29 @@ class Options:
                 f"error_handlers has no {', '.join(sorted(map(repr, unknown)))}; it knows {', '.join(HANDLED)}"
             )
 
+    def fresh(self) -> Options:
+        """The same, for another walk: what this process learned of the old one is left out."""
+        return Options(
+            self.context, self.config, self.error_handlers, self.hooks, self.session, self.invocation, self.tool_input
+        )
+
     def wrapper(self, run: HasUsage) -> RunContextWrapper[Any]:
         """What guardrails, tools and instructions are handed; its usage is the run's as of now."""
         wrapper = self._wrapper
         if wrapper is None:
-            wrapper = self._wrapper = RunContextWrapper(self.context)
+            wrapper = self._wrapper = RunContextWrapper(self.context, tool_input=self.tool_input)
         counts = run.usage
         usage = wrapper.usage
         if usage.requests != counts.get("requests", 0) or usage.total_tokens != counts.get("total_tokens", 0):
             usage.take(counts)  # in place: who holds the wrapper sees it
         return wrapper
+
+    def hook_context(self, run: HasUsage) -> AgentHookContext[Any]:
+        """What the hooks at an agent's start and end are handed."""
+        wrapper = self.wrapper(run)
+        return AgentHookContext(
+            wrapper.context, wrapper.usage, wrapper.turn_input, wrapper.tool_input, wrapper.approvals
+        )
 
 
 def options_of(ctx: Context, state: AgentState) -> Options:
@@ -151,7 +153,8 @@ def _own(options: Options, ctx: Context) -> Options:
     if options.run is None:
         options.run = ctx.run_id
         return options
-    own = ctx.scratch.get("options")
+    own: Options | None = ctx.scratch.get("options")
     if own is None or own.run != ctx.run_id:
-        own = ctx.scratch["options"] = Options(options.context, options.config, options.error_handlers, run=ctx.run_id)
+        own = ctx.scratch["options"] = options.fresh()
+        own.run = ctx.run_id
     return own

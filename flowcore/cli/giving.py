@@ -80,7 +80,7 @@ def limits_at_start(graph: Graph, given: Sequence[str], turns: int | None) -> di
     if is_agents(graph) and TURNS not in limits:
         from flowcore.faces.runner import DEFAULT_MAX_TURNS  # agents are imported already; other graphs don't need them
 
-        limits[TURNS] = DEFAULT_MAX_TURNS
+        limits[TURNS] = int(DEFAULT_MAX_TURNS)
     return limits
 
 
@@ -98,7 +98,8 @@ async def context_of(loaded: Loaded, model: str | None) -> Any:
         if model is not None:
             raise UserError(f"--model: graph '{graph.name}' isn't an agent's; set the model in {loaded.file}")
         return app
-    from flowcore.agents.options import Options, RunConfig  # agents are imported already; other graphs don't need them
+    from flowcore.agents.options import Options
+    from flowcore.agents.run_config import RunConfig  # agents are imported already; other graphs don't need them
 
     options = app if isinstance(app, Options) else Options(app)
     if model is not None:

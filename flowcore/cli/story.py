@@ -187,8 +187,9 @@ def items_of(fact: Fact) -> list[Mapping[str, Any]]:
         new = fact.update.get("items")
         found = [one.get("new", one) if isinstance(one, dict) else one for one in new] if isinstance(new, list) else []
     elif isinstance(fact, Effect) and isinstance(fact.value, dict):
-        output = fact.value.get("output")
-        found = output if isinstance(output, list) and "type" not in fact.value else [fact.value]
+        said = fact.value.get("item", fact.value)  # a tool call's record, or a model's reply
+        output = said.get("output")
+        found = output if isinstance(output, list) and "type" not in said else [said]
     return [one for one in found if isinstance(one, dict) and isinstance(one.get("type", one.get("role")), str)]
 
 

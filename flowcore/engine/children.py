@@ -74,6 +74,7 @@ async def run_child(
         raise Suspend(key, live.due)
     del tree.lives[id]
     if standing != "done":
+        parent.scratch["spent", node, visit, key] = live.snapshot.usage
         raise_failure(live)
     return copy_json(parent.snapshot.visits[node].effects[key].value)
 

@@ -21,7 +21,7 @@ from flowcore.errors import EffectInDoubt, GraphError, ReplayMismatch, RunError,
 from flowcore.graph.node import Node, Retry
 from flowcore.graph.outcomes import Ask
 from flowcore.graph.values import Codec, Json, adapter_of, codec_of, copy_json
-from flowcore.machine.facts import Effect, Intent, Request
+from flowcore.machine.facts import Effect, Fact, Intent, Request, Signal
 from flowcore.machine.plan import over_budget
 from flowcore.machine.snapshot import Question, Visit
 from flowcore.stores.base import SessionWrite
@@ -95,7 +95,7 @@ class Context:
         return self._live.context
 
     @property
-    def scratch(self) -> dict[str, Any]:
+    def scratch(self) -> dict[Any, Any]:
         """What nodes keep of this run in this process alone (caches); a resume elsewhere begins with an empty one."""
         return self._live.scratch
 
@@ -133,6 +133,11 @@ class Context:
     def listening(self) -> bool:
         """Whether what is emitted reaches anybody, or the run was started with ``stream=True``."""
         return self._live.tree.out is not None or self._live.stream
+
+    @property
+    def facts(self) -> list[Fact]:
+        """The run's facts so far."""
+        return list(self._live.facts)
 
     @property
     def observed(self) -> bool:
@@ -192,9 +197,8 @@ class Context:
         ``returns``: the value's type (it's stored as JSON and checked). ``on_crash``: what a crash between start and
         record means:
         run again, ask a person, or fail; or a function ``() -> {"value": …} | None`` that asks the world whether it
-        happened (it's asked after an error too). Raises what ``fn`` raises (nothing is recorded then), ReplayMismatch when
-        the record was
-        made with other arguments, EffectInDoubt.
+        happened (it's asked after an error too). Raises what ``fn`` raises (nothing is recorded then), ReplayMismatch
+        when the record was made with other arguments, EffectInDoubt.
         """
         self._use(key)
         codec = _codec(returns, key)
@@ -318,6 +322,10 @@ class Context:
             return False
         return True
 
+    def spent_by_child(self, key: str) -> dict[str, Any]:
+        """What a child of this entry had spent when it failed; nothing of one that ended (its end tells that)."""
+        return dict(self._live.scratch.get(("spent", self.node, self.visit, key), {}))
+
     async def request(self, key: str, data: Any = None, *, schema: Any = None, kind: str = "decision") -> Question:
         """Open a request (or find it open or answered from an earlier entry); never waits. ``key`` is unique in the
         run."""
@@ -327,6 +335,21 @@ class Context:
             await self._live.commit(self.asked(Ask(key, data, schema, kind)))
             question = self.visit_record.questions[key]
         return question
+
+    async def answer(self, key: str, value: Any) -> None:
+        """Answer an open request of this visit from inside, e.g. by an order that holds for all of its kind. One that
+        was answered meanwhile stays as it is."""
+        self._open("closing")
+        question = self.visit_record.questions[key]
+        if not question.answered:
+            live = self._live
+            now = live.tree.clock.time()
+            wire = codec_of(Json, f"answer to '{key}'").admit(value)[0]
+            id = f"{self.idempotency_key(key)}/answer"
+            await live.commit(
+                Signal(live.snapshot.seq + 1, now, now, self.node, self.visit, id, "answer", key, wire, True)
+            )
+        self.answers[key] = copy_json(question.answer)
 
     def asked(self, ask: Ask, after: int = 0) -> Request:
         """The fact that a request was opened; ``after`` facts are put before it."""

@@ -235,7 +235,7 @@ def _way_out(live: Live, ctx: Context, node: Node, error: Exception, started: fl
         delay = delay_after(ctx.retry, error, ctx.attempt, now - ctx.now)
         if delay is not None:
             log("attempt failed", run=live.id, node=node.name, attempt=ctx.attempt, delay=delay, error=repr(error))
-            not_before = now + delay if delay > 0 else None
+            not_before = live.tree.clock.time() + delay if delay > 0 else None  # asking may have taken its time
             return live.transition(RETRY, {}, started, not_before=not_before, error=record_of(error), usage=ctx.spent)
     edge = live.graph.edge_for_error(node.name, error)
     if edge is not None:

@@ -17,8 +17,7 @@ def delay_after(policy: Retry, error: BaseException, attempt: int, elapsed: floa
     """Seconds to wait before the next attempt; None: no further one.
 
     ``attempt``: the one that failed, from 1. ``elapsed``: seconds since the visit began. An error's ``retry_after``
-    is the least
-    that is waited.
+    is the least that is waited, unless the policy's wait is exact.
     """
     from tenacity import RetryCallState  # 40 ms: paid at the first failure that asks
 
@@ -29,7 +28,8 @@ def delay_after(policy: Retry, error: BaseException, attempt: int, elapsed: floa
     if not _wants(policy.retry, error, state):
         return None
     asked = float(policy.wait if isinstance(policy.wait, (int, float)) else policy.wait(state))
-    wait = state.upcoming_sleep = max(asked, getattr(error, "retry_after", None) or 0.0)  # tenacity asks in this order
+    least = 0.0 if policy.exact else getattr(error, "retry_after", None) or 0.0
+    wait = state.upcoming_sleep = max(asked, least)  # tenacity asks in this order
     stop = policy.stop
     stops = attempt >= stop if isinstance(stop, int) else stop(state)
     return None if stops else wait

@@ -296,7 +296,7 @@ class Live:
         self.indexed: tuple[Any, ...] | None = None
         self.interrupted = False
         self.task: asyncio.Task[Any] | None = None
-        self.scratch: dict[str, Any] = {}
+        self.scratch: dict[Any, Any] = {}
 
     @property
     def nodes(self) -> Iterable[tuple[str, Node]]:

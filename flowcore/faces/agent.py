@@ -9,14 +9,19 @@ from typing import Any, Literal, TypedDict, Unpack, overload
 from typing_extensions import TypeVar
 
 from flowcore.agents.agent import AgentSpec
-from flowcore.agents.as_tool import AgentTool
+from flowcore.agents.as_tool import StructuredToolInputBuilder, agent_tool
+from flowcore.agents.lifecycle import RunHooksBase, validate_run_hooks
 from flowcore.agents.loop import graph_of
-from flowcore.agents.options import Options, RunConfig
-from flowcore.agents.tools import FunctionTool
+from flowcore.agents.options import Options
+from flowcore.agents.run_config import RunConfig
+from flowcore.agents.session import as_session
+from flowcore.agents.tools import FunctionTool, ToolErrorFunction, default_tool_error_function
 from flowcore.engine.fanout import subgraph
 from flowcore.engine.run import Run, start
 from flowcore.errors import UserError
+from flowcore.faces.nested import AgentToolStreamEvent, following, reading
 from flowcore.faces.output import RunContentEvent, RunOutput, RunOutputEvent, events_of_run, output_of
+from flowcore.faces.results import SHOWN
 from flowcore.faces.sync import iterate_sync, run_sync
 from flowcore.graph.graph import Graph
 from flowcore.graph.node import Node
@@ -61,7 +66,7 @@ class Agent(AgentSpec[TContext]):
     @property
     def graph(self) -> Graph:
         """The agent's loop as a graph: it's checked, drawn, inspected and run like any other."""
-        return graph_of(self)
+        return graph_of(self, SHOWN)
 
     def as_node(
         self,
@@ -84,19 +89,58 @@ class Agent(AgentSpec[TContext]):
         tool_name: str | None = None,
         tool_description: str | None = None,
         custom_output_extractor: Callable[[Any], Any] | None = None,
-        *,
         is_enabled: Any = True,
-        needs_approval: Any = False,
+        on_stream: Callable[[AgentToolStreamEvent], Any] | None = None,
+        run_config: RunConfig | Mapping[str, Any] | None = None,
         max_turns: int | None = None,
+        hooks: RunHooksBase[Any, Any] | None = None,
+        previous_response_id: str | None = None,
+        conversation_id: str | None = None,
+        session: Any = None,
+        failure_error_function: ToolErrorFunction | None = default_tool_error_function,
+        needs_approval: Any = False,
+        parameters: type[Any] | None = None,
+        input_builder: StructuredToolInputBuilder | None = None,
+        include_input_schema: bool = False,
+        on_stream_max_pending_events: int | None = 1024,
     ) -> FunctionTool:
-        """This agent as a tool of another: its run is a child of the caller's, with a journal of its own.
+        """This agent as a tool of another: its run is a child of the caller's, with a journal of its own. What it waits
+        for, its caller waits for.
 
-        What it waits for, its caller waits for. ``custom_output_extractor(output)``: makes the tool's output of the
-        child's (JSON); sync or async.
-        ``max_turns``: of the child (default 10).
+        ``custom_output_extractor(result)``: makes the tool's output of the nested ``RunResult``; sync or async.
+        ``on_stream(event)``: is told what happens in the nested run, which is streamed then; what it raises is only
+        logged. ``run_config``: of the nested run; the caller's without one. ``max_turns``: default 10. ``hooks``,
+        ``session``, ``previous_response_id``, ``conversation_id``: of the nested run. ``failure_error_function``: what
+        the caller's model is told of a nested run that failed; None raises it, and a resume of the caller goes on with
+        it. ``parameters``: a dataclass or pydantic model that the caller's model fills in; ``input_builder(options)``
+        makes the nested input of it, and ``include_input_schema`` adds its schema to the default one.
+        ``on_stream_max_pending_events``: how many events may wait for a slow ``on_stream``, None for no limit; the
+        nested run fails when they're more.
+
+        Raises TypeError and UserError for what can't be.
         """
-        return AgentTool.of(
-            self, tool_name, tool_description, custom_output_extractor, is_enabled, needs_approval, max_turns
+        if on_stream is not None and not callable(on_stream):
+            raise UserError("on_stream must be callable or None; a run configuration is run_config=...")
+        if on_stream_max_pending_events is not None and on_stream_max_pending_events <= 0:
+            raise UserError("on_stream_max_pending_events must be a positive integer or None")
+        kept = {"conversation_id": conversation_id, "previous_response_id": previous_response_id, "auto": False}
+        return agent_tool(
+            self,
+            tool_name,
+            tool_description,
+            parameters,
+            builder=input_builder,
+            include_input_schema=include_input_schema,
+            read=None if custom_output_extractor is None else reading(custom_output_extractor),
+            follow=None if on_stream is None else following(self, on_stream, on_stream_max_pending_events),
+            is_enabled=is_enabled,
+            needs_approval=needs_approval,
+            failure_error_function=failure_error_function,
+            max_turns=max_turns,
+            run_config=None if run_config is None else RunConfig.of(run_config),
+            hooks=validate_run_hooks(hooks),
+            session=session if session is None or isinstance(session, str) else as_session(session),
+            conversation=kept if any(kept.values()) else None,
         )
 
     @overload

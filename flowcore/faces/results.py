@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from flowcore.agents.agent import AgentSpec as Agent
-from flowcore.agents.as_tool import AgentTool
 from flowcore.agents.context import RunContextWrapper
 from flowcore.agents.guardrails import GuardrailFunctionOutput, InputGuardrailResult, OutputGuardrailResult
+from flowcore.agents.items import input_form
 from flowcore.agents.loop.run_tools import APPROVAL
 from flowcore.agents.loop.state import AgentState, Crew, typed_output
-from flowcore.agents.options import Options
+from flowcore.agents.options import AgentToolInvocation, Options
+from flowcore.agents.tool_guardrails import ToolInputGuardrailResult, ToolOutputGuardrailResult, from_json
 from flowcore.engine.run import Run
 from flowcore.errors import (
     AgentsException,
@@ -21,11 +22,23 @@ from flowcore.errors import (
     OutputGuardrailTripwireTriggered,
     RunCancelled,
     RunFailed,
+    ToolInputGuardrailTripwireTriggered,
+    ToolOutputGuardrailTripwireTriggered,
     UserError,
 )
-from flowcore.faces.items import RunItem, ToolApprovalItem, responses, run_items
+from flowcore.faces.items import (
+    HandoffOutputItem,
+    RunItem,
+    ToolApprovalItem,
+    ToolCallItem,
+    ToolCallOutputItem,
+    responses,
+    run_items,
+)
+from flowcore.faces.resting import agent_called
+from flowcore.faces.run_state import RunState
 from flowcore.faces.stream import AgentUpdatedStreamEvent, StreamEvent, Translator
-from flowcore.graph.values import copy_json
+from flowcore.machine.facts import Fact, Request
 from flowcore.models.base import Item, ModelResponse
 from flowcore.stores.base import OpenRequest
 
@@ -41,7 +54,7 @@ TURN = "call_model"
 class RunErrorDetails:
     """What a run had done when an exception ended it.
 
-    ``result`` is the run's: ``await error.run_data.result.resume(limits={"max_turns": 20})`` goes on with it.
+    ``result`` is the run's: ``error.run_data.result.to_state()`` goes on with it.
     """
 
     input: Any
@@ -51,6 +64,8 @@ class RunErrorDetails:
     context_wrapper: RunContextWrapper[Any]
     input_guardrail_results: list[InputGuardrailResult]
     output_guardrail_results: list[OutputGuardrailResult]
+    tool_input_guardrail_results: list[ToolInputGuardrailResult]
+    tool_output_guardrail_results: list[ToolOutputGuardrailResult]
     result: RunResultBase = field(repr=False)
 
     def __str__(self) -> str:
@@ -66,6 +81,7 @@ class RunResultBase:
         self.max_turns = max_turns
         self._options = options
         self._requests: list[OpenRequest] = []
+        self._items: tuple[int, list[RunItem]] = (-2, [])
 
     @property
     def run(self) -> Run:
@@ -109,12 +125,32 @@ class RunResultBase:
         """The walk as a networkx graph: one node per transition, edges labelled."""
         return self.run.graph
 
+    def to_state(self) -> RunState[Any]:
+        """The run as it rests, to decide about what it waits for, to carry elsewhere, and to go on with:
+        ``Runner.run(agent, state)``. Raises UserError while it moves."""
+        return RunState.of(self)
+
     @property
     def new_items(self) -> list[RunItem]:
-        """What the run brought: messages, calls, outputs, handoffs, in order."""
+        """What the run brought: messages, calls, outputs, handoffs, calls that were asked about, in order."""
         run = self.run
-        items = run_items(self._state, run.facts, self._crew.agents, self._crew.first, self._options)
-        return [*items, *self.interruptions]
+        seq = run._live.snapshot.seq
+        if self._items[0] != seq:
+            self._items = (seq, brought(self._state, run.facts, self._crew, self._options))
+        own = {id(one.request) for one in self.interruptions if one.request.run == run.id}
+        below = [one for one in self.interruptions if id(one.request) not in own]
+        return [*self._items[1], *below]
+
+    def release_agents(self, release_new_items: bool = True) -> None:
+        """Let the items hold their agents no longer; ``item.agent`` is there as long as somebody else holds it."""
+        if release_new_items:
+            for item in self.new_items:
+                item.release_agent()
+
+    @property
+    def agent_tool_invocation(self) -> AgentToolInvocation | None:
+        """The call that this run serves, where an agent is a tool of another."""
+        return self._options.invocation
 
     @property
     def raw_responses(self) -> list[ModelResponse]:
@@ -159,8 +195,8 @@ class RunResultBase:
             if request.kind == APPROVAL:
                 item = {"type": "function_call", "name": request.data["tool"], "call_id": request.data["call_id"],
                         "arguments": request.data["arguments"]}  # fmt: skip
-                agent = _agent_called(request.data["agent"], self._crew.agents) or self.last_agent
-                found.append(ToolApprovalItem(agent, item, request=request))
+                agent = agent_called(request.data["agent"], self._crew.agents) or self.last_agent
+                found.append(ToolApprovalItem.of(agent, item, request=request))
         return found
 
     @property
@@ -177,14 +213,49 @@ class RunResultBase:
             one for one in _verdicts(self._state, self._crew, self._options) if isinstance(one, OutputGuardrailResult)
         ]
 
-    def to_input_list(self) -> list[Item]:
-        """The input and what the run brought, as input for a next run. Copies: change them as you like."""
-        return [copy_json(item) for item in self._state.items]
+    @property
+    def tool_input_guardrail_results(self) -> list[ToolInputGuardrailResult]:
+        """What tools' input guardrails found."""
+        return [one for one in self._tool_verdicts() if isinstance(one, ToolInputGuardrailResult)]
+
+    @property
+    def tool_output_guardrail_results(self) -> list[ToolOutputGuardrailResult]:
+        """What tools' output guardrails found."""
+        return [one for one in self._tool_verdicts() if isinstance(one, ToolOutputGuardrailResult)]
+
+    def _tool_verdicts(self) -> list[Any]:
+        records: list[Any] = [one for one in self._state.verdicts if str(one["kind"]).startswith("tool_")]
+        return (
+            from_json(records, [tool for agent in self._crew.agents.values() for tool in agent.tools])
+            if records
+            else []
+        )
+
+    def to_input_list(self, *, mode: Literal["preserve_all", "normalized"] = "preserve_all") -> list[Item]:
+        """The input and what the run brought, as input for a next run. Copies: change them as you like.
+
+        ``mode="normalized"``: what the model would see of it, where a handoff chose that; then it's what the agent went
+        on with, and what came after. Reasoning items lose their ids where the run's config says so.
+        """
+        if mode not in ("preserve_all", "normalized"):
+            raise ValueError(f"to_input_list(mode={mode!r}): it is 'preserve_all' or 'normalized'")
+        state = self._state
+        items: Sequence[Item] = state.items
+        if mode == "normalized" and state.view is not None:
+            items = [*state.view, *state.items[state.view_at :]]
+        omit = self._options.config.reasoning_item_id_policy == "omit"
+        return [
+            {name: value for name, value in input_form(item).items() if name != "id"}
+            if omit and item.get("type") == "reasoning"
+            else input_form(item)
+            for item in items
+        ]
 
     def _details(self) -> RunErrorDetails:
         return RunErrorDetails(
             self.input, self.new_items, self.raw_responses, self.last_agent, self.context_wrapper,
-            self.input_guardrail_results, self.output_guardrail_results, self,
+            self.input_guardrail_results, self.output_guardrail_results,
+            self.tool_input_guardrail_results, self.tool_output_guardrail_results, self,
         )  # fmt: skip
 
     def _raise(self) -> None:
@@ -204,8 +275,10 @@ class RunResultBase:
             error = RunCancelled(f"run '{run.id}' was cancelled at '{run.place}'", run_id=run.id)
         if error is None:
             return
-        if isinstance(error, AgentsException):
-            error.run_data = self._details()
+        try:
+            error.run_data = self._details()  # type: ignore[attr-defined]
+        except AttributeError:  # an exception with slots of its own
+            pass
         raise error
 
     def __str__(self) -> str:
@@ -350,26 +423,10 @@ def _max_turns(run: Run, limits: dict[str, Any] | None) -> int | None:
     return most
 
 
-def _agent_called(name: str, agents: Mapping[str, Agent[Any]]) -> Agent[Any] | None:
-    """The agent of this name among some agents and those that they have as tools, however deep."""
-    seen: set[int] = set()
-    level = list(agents.values())
-    while level:
-        below: list[Agent[Any]] = []
-        for agent in level:
-            if agent.name == name:
-                return agent
-            seen.add(id(agent))
-            below += [tool.agent for tool in agent.tools if isinstance(tool, AgentTool)]
-            below += [one.agent for one in agent.resolved_handoffs if one.agent is not None]
-        level = [agent for agent in below if id(agent) not in seen]
-    return None
-
-
 def _verdicts(state: AgentState, crew: Crew, options: Options) -> list[Any]:
-    """Guardrail results: those of this process as they were, others rebuilt from the journal."""
-    here = list(options.results)
-    return [_result(verdict, crew, options, here) for verdict in state.verdicts]
+    """Results of agents' guardrails: those of this process as they were, others rebuilt from the journal."""
+    here = [one for one in options.results if isinstance(one, (InputGuardrailResult, OutputGuardrailResult))]
+    return [_result(one, crew, options, here) for one in state.verdicts if one["kind"] in ("input", "output")]
 
 
 def _result(verdict: dict[str, Any], crew: Crew, options: Options, here: list[Any]) -> Any:
@@ -394,7 +451,48 @@ def _trip(state: AgentState, crew: Crew, options: Options) -> AgentsException | 
     verdict = state.tripped
     if verdict is None:
         return None
-    here = [one for one in options.results if one.output.tripwire_triggered]
+    if verdict["kind"] in ("tool_input", "tool_output"):
+        record: Any = verdict
+        found = from_json([record], [tool for agent in crew.agents.values() for tool in agent.tools])[0]
+        of_input = verdict["kind"] == "tool_input"
+        raised = ToolInputGuardrailTripwireTriggered if of_input else ToolOutputGuardrailTripwireTriggered
+        return raised(found.guardrail, found.output)
+    here = [one for one in options.results if getattr(one.output, "tripwire_triggered", False)]
     result = _result(verdict, crew, options, here)
     cls = InputGuardrailTripwireTriggered if verdict["kind"] == "input" else OutputGuardrailTripwireTriggered
     return cls(result)
+
+
+def brought(state: AgentState, facts: Sequence[Fact], crew: Crew, options: Options) -> list[RunItem]:
+    """What a run brought, calls that were asked about among it; what ``prepare`` makes of the input isn't."""
+    mine = [fact for fact in facts if fact.node != "prepare"]
+    items = run_items(state, mine, crew.agents, crew.first, options)
+    asked = [fact for fact in facts if isinstance(fact, Request) and fact.kind == APPROVAL]
+    for request in asked:
+        data: Any = request.data
+        called = [i for i, one in enumerate(items) if isinstance(one, ToolCallItem) and one.call_id == data["call_id"]]
+        if called:
+            call, at = items[called[-1]], called[-1] + 1
+            while at < len(items) and not isinstance(items[at], (ToolCallOutputItem, HandoffOutputItem)):
+                at += 1  # behind what came with the call, before what came of it
+            items.insert(at, ToolApprovalItem.of(call.agent, call.item, request=None))
+    return items
+
+
+class _Shown:
+    """How functions inside of a run are shown what it brought: as run items, without those that wait."""
+
+    def items(
+        self, state: AgentState, facts: Sequence[Fact], agents: dict[str, Any], first: str, options: Options
+    ) -> list[Any]:
+        return run_items(state, [fact for fact in facts if fact.node != "prepare"], agents, first, options)
+
+    def responses(self, state: AgentState, facts: Sequence[Fact]) -> list[ModelResponse]:
+        return responses(state, facts)
+
+    def handed_off(self, outputs: Sequence[Item], source: Any, target: Any) -> list[Any]:
+        first = HandoffOutputItem.of(source, outputs[0], source_agent=source, target_agent=target)
+        return [first, *(ToolCallOutputItem.of(source, one, output=one["output"]) for one in outputs[1:])]
+
+
+SHOWN = _Shown()

@@ -9,7 +9,7 @@ import weakref
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from typing import Any, TypeVar
 
-from flowcore.errors import UserError
+from flowcore.errors import LoopRunning
 
 T = TypeVar("T")
 
@@ -45,7 +45,7 @@ def _is_running() -> bool:
 
 def _runner(what: str, instead: str) -> asyncio.Runner:
     if _is_running():
-        raise UserError(f"{what} cannot be called when an event loop is already running; use {instead}")
+        raise LoopRunning(f"{what} cannot be called when an event loop is already running; use {instead}")
     if _LOCAL.held is None:
         _LOCAL.held = _Held()
     return _LOCAL.held.runner
@@ -56,7 +56,7 @@ def run_sync(work: Coroutine[Any, Any, T], what: str, instead: str) -> T:
     running loop."""
     try:
         runner = _runner(what, instead)
-    except UserError:
+    except LoopRunning:
         work.close()
         raise
     return runner.run(work)

@@ -25,12 +25,14 @@ class Retry(NamedTuple):
 
     ``stop``: a tenacity stop, or the number of attempts in all. ``wait``: a tenacity wait, or seconds.
     ``retry``: a tenacity retry, an exception class or a tuple of them (default: every ``Exception`` that isn't a
-    programming error). A ``retry_after`` on the exception (seconds) is the least that is waited.
+    programming error). A ``retry_after`` on the exception (seconds) is the least that is waited, unless ``wait`` is
+    said to be ``exact``.
     """
 
     stop: Any = 3
     wait: Any = 0.0
     retry: Any = None
+    exact: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -78,11 +78,8 @@ class Entry:
 
 
 def said_by_model(items: list[Any]) -> list[Any]:
-    """The items of a reply without what the loop told the model after it."""
-    end = len(items)
-    while end and items[end - 1].get("role") == "user":
-        end -= 1
-    return items[:end]
+    """The items of a reply without what joined the run before it, and what the loop told the model after it."""
+    return [item for item in items if item.get("role") != "user"]
 
 
 ENTRY: ContextVar[Entry] = ContextVar("flowcore_recorded_entry")
@@ -92,7 +89,10 @@ ENTRY: ContextVar[Entry] = ContextVar("flowcore_recorded_entry")
 class RecordedModel(Model):
     """A model that says what the record says."""
 
-    model = "recorded"
+    @property
+    def model(self) -> str:
+        """The name of the one that said it."""
+        return ENTRY.get().step.model or "recorded"
 
     async def get_response(self, *args: Any, **kwargs: Any) -> ModelResponse:
         return await ENTRY.get().reply()
@@ -104,7 +104,7 @@ class RecordedModel(Model):
 class _RecordedTool(FunctionTool):
     """A tool whose calls are found in the record."""
 
-    async def invoke(self, ctx: Any, arguments: str) -> Any:
+    async def invoke(self, ctx: Any, arguments: str, **more: Any) -> Any:
         return await ENTRY.get().output(ctx.tool_call_id, self.name)
 
     def wire_output(self, value: Any) -> Any:
@@ -133,7 +133,7 @@ class RecordedSession:
 
 def recorded_crew(crew: Crew) -> Crew:
     """The agents of a graph with models, tools and handoffs that answer from the record."""
-    return Crew(crew.first, {name: _recorded_agent(agent) for name, agent in crew.agents.items()})
+    return Crew(crew.first, {name: _recorded_agent(agent) for name, agent in crew.agents.items()}, crew.shown)
 
 
 def _recorded_agent(agent: AgentSpec[Any]) -> AgentSpec[Any]:

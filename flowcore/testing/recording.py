@@ -23,7 +23,7 @@ class RecordedStep:
     """What happened at one place from one move to the next.
 
     ``now``: what ``ctx.now`` was (seconds since the epoch). ``effects``: values by key, ``used``: what each spent.
-    ``reply``: the items that a model said, ``usage`` and ``response_id`` of that call. ``outputs``: of tool calls, by
+    ``reply``: the items that ``model`` said, ``usage`` and ``response_id`` of that call. ``outputs``: of tool calls, by
     call id. ``agent``: who a handoff went to. ``error``: ``{kind, message}`` of what was raised; ``retried``: another
     attempt was made. ``early``: answers that were there when the body began; ``answers``: those that came while the
     run waited. ``resumes``: the limits that each resume brought (or None). ``open``: "waits" or "broken" where the
@@ -36,6 +36,7 @@ class RecordedStep:
     reply: list[dict[str, Any]] | None = None
     usage: dict[str, Any] | None = None
     response_id: str | None = None
+    model: str | None = None
     outputs: dict[str, Any] = field(default_factory=dict)
     agent: str | None = None
     effects: dict[str, Any] = field(default_factory=dict)
@@ -133,8 +134,12 @@ def _record(run: str, facts: Sequence[Fact]) -> Recording:
         raise UserError(f"run '{run}': its facts don't begin with the first one; give the whole journal")
     record = Recording(run, first.graph, first.at, dict(first.input), dict(first.limits), dict(first.meta or {}))
     before: Stretch | None = None
+    model: str | None = None
     for stretch in stretches(facts):
         step = _step(stretch)
+        if stretch.node == "call_model" and type(stretch.end) is Transition:
+            model = stretch.end.update.get("model", model)
+            step.model = model
         record.steps.append(step)
         _place_answers(record.steps, before, stretch)
         before = stretch
@@ -171,7 +176,7 @@ def _note_agent(step: RecordedStep, end: Transition) -> None:
     items = [one for one in end.update.get("items") or () if isinstance(one, dict) and "type" in one]
     if end.node == "call_model" and "items" in end.update:
         if not (end.how and "items" in end.how):  # else the reply is an effect of its own
-            step.reply = items
+            step.reply = items[:-1] if end.update.get("final") == "value" and len(items) > 1 else items
             step.usage = end.usage
             step.response_id = end.update.get("response_id")
     elif end.node == "run_tools":

@@ -349,7 +349,9 @@ async def test_a_nested_agent_has_its_own_turns():
 
     model = ScriptedModel(lambda asked: function_call("again", "{}", f"c{len(asked.input)}"))
     inner = Agent(name="Inner", model=model, tools=[again])
-    top = agent(function_call("inner", {"input": "x"}), "done", tools=[inner.as_tool(max_turns=3)])
+    top = agent(
+        function_call("inner", {"input": "x"}), "done", tools=[inner.as_tool(max_turns=3, failure_error_function=None)]
+    )
     with pytest.raises(Exception, match=r"Max turns \(3\) exceeded") as caught:
         await Runner.run(top, "go")
     assert len(model.calls) == 3
@@ -358,11 +360,11 @@ async def test_a_nested_agent_has_its_own_turns():
 
 @pytest.mark.parametrize("is_async", [False, True])
 async def test_an_extractor_makes_the_tools_output(is_async):
-    async def extract_async(output):
-        return f"<{output}>"
+    async def extract_async(result):
+        return f"<{result.final_output}>"
 
     inner = agent("inner done", name="Inner")
-    tool = inner.as_tool("ask", "Ask.", extract_async if is_async else lambda output: f"<{output}>")
+    tool = inner.as_tool("ask", "Ask.", extract_async if is_async else lambda result: f"<{result.final_output}>")
     result = await Runner.run(agent(function_call("ask", {"input": "x"}), "done", tools=[tool]), "go")
     assert outputs(result.to_input_list()) == ["<inner done>"]
 
@@ -381,13 +383,14 @@ async def test_a_nested_agent_shares_the_context_and_the_runs_config():
 async def test_an_agent_tool_called_wrongly_tells_the_model(arguments):
     inner = agent("never", name="Inner")
     result = await Runner.run(agent(function_call("inner", arguments), "oh", tools=[inner.as_tool()]), "go")
-    assert "Invalid JSON input for tool inner" in outputs(result.to_input_list())[0]
+    told = outputs(result.to_input_list())[0]
+    assert "Invalid JSON input for tool inner" in told or "parsing tool arguments" in told
     assert inner.model.calls == []
 
 
 def test_what_an_agent_tool_doesnt_know_is_refused():
-    with pytest.raises(TypeError, match="on_stream"):
-        Agent(name="A").as_tool("a", "b", on_stream=print)
+    with pytest.raises(TypeError, match="on_strem"):
+        Agent(name="A").as_tool("a", "b", on_strem=print)
 
 
 async def test_an_agent_tool_cant_be_called_outside_of_a_run():

@@ -15,6 +15,7 @@ from flowcore import (
     FunctionTool,
     MaxTurnsExceeded,
     MemoryStore,
+    MessageOutputItem,
     ModelBehaviorError,
     ModelError,
     ModelRefusalError,
@@ -57,6 +58,7 @@ run_tools done              -> call_model
 run_tools final             -> output_guardrails
 run_tools handoff           -> handoff
 run_tools needs_decision    -> await_decision
+run_tools tripped           -> blocked
 await_decision decided      -> run_tools (continues)
 handoff done                -> call_model
 output_guardrails passed    -> finalize
@@ -411,8 +413,8 @@ async def test_a_handler_of_used_up_turns_gives_the_output():
 
 
 async def test_an_unknown_error_handler_is_refused():
-    with pytest.raises(UserError, match="error_handlers has no 'invalid_final_output'"):
-        await Runner.run(agent("x"), "go", error_handlers={"invalid_final_output": print})
+    with pytest.raises(UserError, match="error_handlers has no 'tool_failure'"):
+        await Runner.run(agent("x"), "go", error_handlers={"tool_failure": print})
 
 
 async def test_a_used_up_budget_stops_the_run_before_the_next_call():
@@ -503,7 +505,7 @@ async def test_settings_say_how_long_to_wait_and_a_policy_whether_to_try_again()
     retry = ModelRetrySettings(
         max_retries=5,
         backoff=ModelRetryBackoffSettings(initial_delay=3, max_delay=5, jitter=False),
-        policy=lambda call: call.outcome.exception().status_code != 400,
+        policy=lambda asked: asked.normalized.status_code != 400,
     )
     model = flaky(busy(), busy(), ModelError("bad", status_code=400))
     run = await begin(Agent(name="A", model=model, model_settings=ModelSettings(retry=retry)), clock=clock)
@@ -666,7 +668,7 @@ async def test_a_handoff_with_bad_input_is_the_models_error():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"input_type": Sum}, "You must provide on_handoff when you provide input_type"),
+        ({"input_type": Sum}, "You must provide on_handoff when input_type is provided"),
         ({"on_handoff": lambda: None}, "on_handoff must take one argument: context"),
         ({"on_handoff": lambda ctx: None, "input_type": Sum}, "on_handoff must take two arguments: context and input"),
     ],
@@ -681,10 +683,10 @@ async def test_a_filter_chooses_what_the_next_agent_sees_and_copies_nothing():
 
     def without_tools(data):
         def keep(items):
-            return tuple(item for item in items if not item.get("type", "message").startswith("function_call"))
+            return tuple(item for item in items if isinstance(item, MessageOutputItem))
 
+        assert data.input_history == long
         return data.clone(
-            input_history=keep(data.input_history),
             pre_handoff_items=keep(data.pre_handoff_items),
             new_items=keep(data.new_items),
         )
@@ -735,7 +737,7 @@ async def test_a_filter_that_raises_doesnt_make_the_handoff_happen_twice():
 
 async def test_a_filter_that_gives_something_else_is_refused():
     a, _, _ = pair(TO_B, "b here", input_filter=lambda data: [])
-    with pytest.raises(UserError, match="Invalid input filter result: list"):
+    with pytest.raises(UserError, match=r"Invalid input filter result: \[\] \(list\)"):
         await Runner.run(a, "go")
 
 
@@ -746,11 +748,8 @@ def test_two_agents_of_one_name_cant_hand_off_to_each_other():
 
 def test_what_an_agent_may_call_has_different_names():
     b = Agent(name="B b")
-    with pytest.raises(UserError, match="several tools or handoffs are called 'transfer_to_b_b'"):
+    with pytest.raises(UserError, match="several handoffs are called 'transfer_to_b_b'"):
         _ = Agent(name="A", handoffs=[b, Agent(name="b-b")]).graph
-    clash = function_tool(lambda: "", name_override="transfer_to_b_b")
-    with pytest.raises(UserError, match="transfer_to_b_b"):
-        _ = Agent(name="A", handoffs=[b], tools=[clash]).graph
     with pytest.raises(UserError, match="two tools called 'add'"):
         Agent(name="A", tools=[add, add])
 

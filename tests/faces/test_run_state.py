@@ -391,7 +391,8 @@ async def test_a_failed_nested_run_goes_on_where_it_failed():
     def make(*broken: Exception) -> Agent:
         inner = Agent(name="Inner", tools=[read], model=ScriptedModel.by_turn(
             [function_call("read", {"row": "a"}, "r"), broken[0] if broken else "inner done"]))  # fmt: skip
-        return agent(function_call("inner", {"input": "x"}, "t"), "done", name="Top", tools=[inner.as_tool()])
+        tool = inner.as_tool(failure_error_function=None)
+        return agent(function_call("inner", {"input": "x"}, "t"), "done", name="Top", tools=[tool])
 
     state = await failing(make(ModelError("down")))
     again = await RunState.from_string(make(), state.to_string())

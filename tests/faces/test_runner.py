@@ -132,17 +132,14 @@ def test_run_sync_works_in_threads_and_leaves_no_loop_open():
 
 
 @pytest.mark.parametrize("verb", ["run", "run_sync", "run_streamed"])
-@pytest.mark.parametrize(
-    "keyword", ["hooks", "conversation_id", "previous_response_id", "auto_previous_response_id", "nope"]
-)
-def test_a_keyword_that_isnt_supported_is_a_type_error(verb, keyword):
-    with pytest.raises(TypeError, match=keyword):
-        getattr(Runner, verb)(agent("x"), "go", **{keyword: None})
+def test_a_keyword_that_isnt_there_is_a_type_error(verb):
+    with pytest.raises(TypeError, match="nope"):
+        getattr(Runner, verb)(agent("x"), "go", nope=None)
 
 
 async def test_a_run_config_field_that_isnt_supported_is_a_type_error():
-    with pytest.raises(TypeError, match="RunConfig has no field 'tracing_disabled'"):
-        await Runner.run(agent("x"), "go", run_config={"tracing_disabled": True})
+    with pytest.raises(TypeError, match="RunConfig has no field 'tracing_off'"):
+        await Runner.run(agent("x"), "go", run_config={"tracing_off": True})
 
 
 @pytest.mark.parametrize("max_turns", ["3", True, -1, 1.5])

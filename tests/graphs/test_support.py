@@ -14,7 +14,7 @@ import pytest
 from graphs_loading import ASKED, DECIDED, END, HANDOFF, SENTENCE, START, TOOL, labels, obedient, options, rows
 
 from flowcore import MemoryStore, RawResponsesStreamEvent, Run, RunConfig, Runner, SqliteStore, UserError, resume, start
-from flowcore.agents.loop.run_tools import REJECTED
+from flowcore.agents.loop.calling import REJECTED
 from flowcore.stores.base import Store
 from flowcore.testing import finish, journals, kill_everywhere, same_walk
 

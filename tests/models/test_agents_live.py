@@ -136,7 +136,7 @@ async def test_two_503s_are_two_edges_and_one_request_each(loopback: Loopback, l
     assert [fact.attempt for fact in retries] == [1, 2]
     assert all(fact.error["status_code"] == 503 for fact in retries)
     assert all(fact.not_before - fact.at >= 0.019 for fact in retries), "Retry-After is the least that's waited"
-    assert result.context_wrapper.usage.requests == 1
+    assert result.context_wrapper.usage.requests == 3  # those that failed were made too
     assert result.context_wrapper.usage.total_tokens == 7
 
 

@@ -12,7 +12,8 @@ import pytest
 from graphs_loading import GRAPHS, SENTENCE, obedient
 from testing_agents import AGENTS
 
-from flowcore.agents.options import Options, RunConfig
+from flowcore.agents.options import Options
+from flowcore.agents.run_config import RunConfig
 from flowcore.engine.run import Run, start
 from flowcore.errors import RunNotFound, UserError
 from flowcore.stores.memory import MemoryStore

@@ -11,7 +11,8 @@ import pytest
 from engine_graphs import CASES, Case
 from testing_agents import AGENTS, TOUCHED, Answer, refund, weather
 
-from flowcore.agents.options import Options, RunConfig
+from flowcore.agents.options import Options
+from flowcore.agents.run_config import RunConfig
 from flowcore.agents.tools import function_tool
 from flowcore.engine import fanout
 from flowcore.engine.run import Run, load, resume, start

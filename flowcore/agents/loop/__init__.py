@@ -13,7 +13,7 @@ from flowcore.agents.loop.handoff import handoff
 from flowcore.agents.loop.judge import input_guardrails, output_guardrails
 from flowcore.agents.loop.prepare import prepare
 from flowcore.agents.loop.run_tools import await_decision, run_tools
-from flowcore.agents.loop.state import AgentState, Crew, final_output
+from flowcore.agents.loop.state import AgentState, Crew, Shown, final_output
 from flowcore.agents.tools import FunctionTool
 from flowcore.errors import GraphChanged, ModelError
 from flowcore.graph.graph import Graph, continues
@@ -53,6 +53,7 @@ _TABLE = Graph(
             "final": output_guardrails,
             "handoff": handoff,
             "needs_decision": await_decision,
+            "tripped": blocked,
         },
         await_decision: {"decided": continues(run_tools)},
         handoff: {"done": _CALL_MODEL},
@@ -67,9 +68,9 @@ _TABLE = Graph(
 )
 
 
-def graph_of(agent: AgentSpec[Any]) -> Graph:
+def graph_of(agent: AgentSpec[Any], shown: Shown | None = None) -> Graph:
     """The graph of an agent: the table, bound to the agents that it may hand off to. Made once for what it's made
-    of."""
+    of. ``shown``: how functions inside of a run are shown what it brought."""
     crew = reachable(agent)
     key = [(one, list(one.tools), list(one.handoffs)) for one in crew.values()]
     if agent._graph is None or agent._graph[0] != key:
@@ -80,7 +81,7 @@ def graph_of(agent: AgentSpec[Any]) -> Graph:
             parts["handoff"] = [f"to {name}" for name in crew if name != agent.name]
         marks = [f"agent:{name}" for name in crew]
         marks += [f"tool:{tool.owner}.{tool.name}" for tool in tools]
-        bound = Crew(agent.name, crew)
+        bound = Crew(agent.name, crew, shown)
         graph = _TABLE.with_(
             name=agent.name,
             bound=bound,
@@ -115,8 +116,11 @@ class Verifier:
             )
         if node not in ("run_tools", "await_decision"):
             return
+        if agent.mcp_servers:  # what they have isn't known before they're asked
+            return
         known = {tool.name for tool in agent.tools} | {one.tool_name for one in agent.resolved_handoffs}
-        gone = sorted({call["name"] for call in state.pending_calls() if call["name"] not in known})
+        calls = [call for call in state.pending_calls() if call["type"] == "function_call"]
+        gone = sorted({call["name"] for call in calls if call["name"] not in known})
         if gone:
             raise GraphChanged(
                 f"the run waits to call {', '.join(map(repr, gone))}, which agent '{name}' no longer has"

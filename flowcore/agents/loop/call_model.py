@@ -3,80 +3,150 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from flowcore.agents.agent import AgentSpec
+from flowcore.agents.agent import AgentSpec, offered
 from flowcore.agents.handoffs import Handoff
-from flowcore.agents.items import is_message, refusal_of, text_of, user_message
-from flowcore.agents.loop.judge import ask, input_judges, input_of, keys_of
+from flowcore.agents.items import input_items, is_message, refusal_of, text_of, user_message
+from flowcore.agents.lifecycle import fire, hears
+from flowcore.agents.loop.ends import final_update, handled, told_of
+from flowcore.agents.loop.judge import ask, input_judges, input_of, keys_of, subject_of
 from flowcore.agents.loop.saving import save, session_history
-from flowcore.agents.loop.state import AgentState
+from flowcore.agents.loop.state import CALLS, AgentState
+from flowcore.agents.namespaces import called_name, called_tool, qualified_tools
 from flowcore.agents.options import Options, options_of
-from flowcore.agents.tools import FunctionTool
+from flowcore.agents.prompts import Prompt
+from flowcore.agents.run_config import CallModelData, ModelInputData, RunConfig
 from flowcore.engine.context import Context
-from flowcore.engine.retry import worth_retrying
-from flowcore.errors import ModelBehaviorError
+from flowcore.errors import ModelBehaviorError, UserError
 from flowcore.graph.node import Retry
 from flowcore.graph.outcomes import Goto, Of
+from flowcore.graph.state import listed
+from flowcore.graph.values import shorten
 from flowcore.models.base import Item, Model, ModelResponse, ModelTracing
-from flowcore.models.provider import get_model
-from flowcore.models.settings import ModelRetryBackoffSettings, ModelSettings
+from flowcore.models.provider import default_provider
+from flowcore.models.retry import SAFE_EVENTS, context_for, decide
+from flowcore.models.settings import ModelSettings
 from flowcore.models.usage import Usage
 
 Outcome = Goto[Literal["tool_calls", "handoff", "output", "again", "invalid_output", "refused", "tripped"]]
+INVALID = "invalid_final_output"
+"""The error handler that is asked about output that its type doesn't admit."""
 MODEL = "model"
 """The key of the model call where guardrails run beside it."""
-
-
-DELAYS = ModelRetryBackoffSettings(initial_delay=0.5, max_delay=8.0)
-"""The waits between a call's attempts where the settings say nothing, in seconds."""
+CONVERSATION = "conversation"
+"""The run's ``meta`` tells here how a provider keeps the conversation: ``conversation_id``, ``previous_response_id``
+and ``auto``."""
 
 
 @dataclass(slots=True)
 class Turn:
-    """What is resolved for one model call."""
+    """What is resolved for one model call.
+
+    ``added``: input that was sent to the run and that the model hasn't seen. ``raised``: what the model's call raised;
+    errors of anything else aren't tried again; ``delay``: seconds until it's tried again, None: it isn't.
+    ``streamed``: something of the reply was handed out.
+    """
 
     agent: AgentSpec[Any]
     model: Model
+    model_name: str
     settings: ModelSettings
     instructions: str | None
+    prompt: Prompt | None
     tools: Sequence[Any]
     handoffs: Sequence[Handoff]
+    added: list[Item]
+    previous_response_id: str | None = None
+    conversation_id: str | None = None
     raised: BaseException | None = None
-    """What the model's call raised; errors of anything else aren't tried again."""
+    delay: float | None = None
+    streamed: bool = False
+
+    def again(self, call: Any) -> bool:
+        """Whether the failed call is tried again."""
+        return self.delay is not None and self.raised is call.outcome.exception()
 
 
 async def call_model(state: AgentState, ctx: Context) -> Outcome:
     """Call the model and say what its reply asks for. Guardrails that run beside it are heard before any transition."""
     agent = ctx.bound.current(state)
     options = options_of(ctx, state)
-    turn = await _resolve(state, ctx, agent, options)
-    ctx.retry = _retry(ctx, turn)
-    first = len(state.items) == state.begun  # nothing but the input, which nobody has judged yet
-    judges = input_judges(state, ctx, agent, options, parallel=True) if first else []
-    if not judges:
+    inputs = ctx.inputs
+    added = [item for sent in inputs[state.inputs_taken :] for item in input_items(sent)] if inputs else []
+    if state.fresh and _first_entry(ctx):
+        await fire("on_agent_start", options.hooks, agent.hooks, options.hook_context(ctx), agent)
+    turn = await _resolve(state, ctx, agent, options, added)
+    ctx.retry = Retry(1_000, lambda call: turn.delay or 0.0, turn.again, exact=True)  # `decide` counts the attempts
+    new: list[Any]
+    blocking, beside, subject = _judges(state, ctx, agent, options, added)
+    update: dict[str, Any] = {}
+    keys = keys_of([*blocking, *beside])
+    tripped = None
+    if blocking:  # of input that joined the run: that of its start was judged in a node of its own
+        asked = (ask(ctx, options, key, "input", agent, judge, subject)
+                 for key, judge in zip(keys, blocking, strict=False))  # fmt: skip
+        tripped = next((one for one in await asyncio.gather(*asked) if one["tripped"]), None)
+    if tripped is None and not keys:
         reply = await _call(state, ctx, turn, options)
-        new: list[Any] = reply["output"]
-        verdicts = []
-    else:
-        keys = keys_of(judges)
-        tripped, reply = await _beside(state, ctx, turn, options, judges, keys)
-        verdicts = [Of(key) for key in keys if key in ctx.visit_record.effects]
-        if tripped is not None:
-            return Goto("tripped", verdicts=verdicts, tripped=tripped, **save(state, ctx))
+        new = reply["output"]
+    elif tripped is None:
+        tripped, reply = await _beside(state, ctx, turn, options, beside, keys[len(blocking) :], subject)
+    if keys:
+        update["verdicts"] = [Of(key) for key in keys if key in ctx.visit_record.effects]
+    if tripped is not None:
+        if added:
+            update["items"] = added
+        return Goto("tripped", tripped=tripped, **update, **await save(state, ctx, options, added))
+    if keys:
         new = [Of(MODEL, "output", i) for i in range(len(reply["output"]))]
-    on, more, told = _classify(state, turn, reply["output"], options)
-    update: dict[str, Any] = {"items": [*new, *told], "reply_at": len(state.items), **more}
-    if verdicts:
-        update["verdicts"] = verdicts
-    if reply["response_id"] is not None:
-        update["response_id"] = reply["response_id"]
+    on, more, told = await _classified(state, ctx, turn, reply["output"], options)
+    update["items"] = [*added, *new, *told]
+    update["reply_at"] = len(state.items) + len(added)
+    _note_progress(state, ctx, turn, reply, update)
+    update.update(more)
     return Goto(on, **update)
 
 
-async def _resolve(state: AgentState, ctx: Context, agent: AgentSpec[Any], options: Options) -> Turn:
+def _note_progress(state: AgentState, ctx: Context, turn: Turn, reply: dict[str, Any], update: dict[str, Any]) -> None:
+    """What of this turn the next one has to know, where it changed."""
+    if turn.added:
+        update["inputs_taken"] = len(ctx.inputs)
+    if state.fresh:
+        update["fresh"] = False
+    if turn.model_name != state.model:
+        update["model"] = turn.model_name
+    if reply["response_id"] is not None:
+        update["response_id"] = reply["response_id"]
+    if CONVERSATION in ctx.meta:
+        update["sent"] = update["reply_at"] + len(reply["output"])
+
+
+def _first_entry(ctx: Context) -> bool:
+    """Whether nothing of this visit is recorded yet: what is announced once is announced now."""
+    return ctx.attempt == 1 and not ctx.visit_record.ran
+
+
+def _judges(
+    state: AgentState, ctx: Context, agent: AgentSpec[Any], options: Options, added: list[Item]
+) -> tuple[list[Any], list[Any], Any]:
+    """The guardrails of input that nobody has judged yet: those that come before the call, those beside it, and what
+    they look at. The run's first input is judged by its first agent, what joins it later by the current one."""
+    first = len(state.items) == state.begun and agent.name == ctx.bound.first
+    if not first and not added:
+        return [], [], None
+    blocking = input_judges(agent, options, parallel=False) if added else []
+    beside = input_judges(agent, options, parallel=True)
+    if not first:
+        return blocking, beside, subject_of(added)
+    return blocking, beside, subject_of([*state.items, *added]) if added else input_of(state)
+
+
+async def _resolve(state: AgentState, ctx: Context, agent: AgentSpec[Any], options: Options, added: list[Item]) -> Turn:
     config = options.config
     wrapper = options.wrapper(ctx)
     settings = agent.model_settings
@@ -84,72 +154,118 @@ async def _resolve(state: AgentState, ctx: Context, agent: AgentSpec[Any], optio
         settings = settings.resolve(config.model_settings)
     if agent.reset_tool_choice and settings.tool_choice is not None and agent.name in state.used_tools:
         settings = replace(settings, tool_choice=None)
-    model = config.model if config.model is not None else agent.model
-    if not isinstance(model, Model):
-        model = config.model_provider.get_model(model) if config.model_provider is not None else get_model(model)
-    tools = agent.tools
-    if any(isinstance(tool, FunctionTool) and tool.is_enabled is not True for tool in tools):
-        tools = [tool for tool in tools if not isinstance(tool, FunctionTool) or await tool.enabled(wrapper, agent)]
-    handoffs = agent.resolved_handoffs
-    if any(one.is_enabled is not True for one in handoffs):
-        handoffs = [one for one in handoffs if await one.enabled(wrapper, agent)]
-    return Turn(agent, model, settings, await agent.get_system_prompt(wrapper), tools, handoffs)
+    chosen = config.model if config.model is not None else agent.model
+    model = chosen if isinstance(chosen, Model) else (config.model_provider or default_provider()).get_model(chosen)
+    tools: Sequence[Any]
+    if agent.mcp_servers:
+        found = options.offered[agent.name] = [*await agent.get_mcp_tools(wrapper), *agent.tools]
+        tools = await offered(found, wrapper, agent)
+    else:
+        tools = await offered(agent.tools, wrapper, agent)
+    handoffs = await offered(agent.resolved_handoffs, wrapper, agent)
+    if tools and handoffs:
+        tools = _apart(tools, handoffs, agent, config)
+    turn = Turn(
+        agent, model, getattr(model, "model", None) or type(model).__name__, settings,
+        await agent.get_system_prompt(wrapper), None if agent.prompt is None else await agent.get_prompt(wrapper),
+        tools, handoffs, added,
+    )  # fmt: skip
+    kept = ctx.meta.get(CONVERSATION)
+    if kept is not None:
+        turn.conversation_id = kept["conversation_id"]
+        if turn.conversation_id is None:
+            turn.previous_response_id = state.response_id or kept["previous_response_id"]
+    return turn
 
 
-def _retry(ctx: Context, turn: Turn) -> Retry:
-    """The policy of this call: the settings' own where they have one, else three attempts with growing waits. Only what
-    the model raised is tried again."""
-    wanted = turn.settings.retry
-    delays = DELAYS
-    attempts, ask = 3, None
-    if wanted is not None:
-        attempts, ask = (wanted.max_retries or 0) + 1, wanted.policy
-        delays = wanted.backoff or ModelRetryBackoffSettings()
-
-    def again(call: Any) -> bool:
-        error = turn.raised
-        return (
-            error is not None
-            and error is call.outcome.exception()
-            and (worth_retrying(error) if ask is None else bool(ask(call)))
-        )
-
-    return Retry(attempts, lambda call: delays.delay(call.attempt_number, ctx.random.random()), again)
+def _apart(
+    tools: Sequence[Any], handoffs: Sequence[Handoff], agent: AgentSpec[Any], config: RunConfig
+) -> Sequence[Any]:
+    """The tools without those that a handoff of the same name stands for. Raises UserError if the config says so."""
+    taken = {one.tool_name for one in handoffs}
+    both = [tool.name for tool in tools if tool.name in taken]
+    if not both:
+        return tools
+    told = (
+        f"agent '{agent.name}': {listed(both)} names a tool and a handoff; the handoff is offered. Rename one"
+        " (handoff(..., tool_name_override=...))"
+    )
+    if config.tool_name_collision_policy == "error":
+        raise UserError(told)
+    warnings.warn(told, stacklevel=2)
+    return [tool for tool in tools if tool.name not in taken]
 
 
 async def _call(state: AgentState, ctx: Context, turn: Turn, options: Options) -> dict[str, Any]:
     """One reply, as the journal keeps it: ``{output, response_id}``; what it used is spent."""
     schema = turn.agent.output_schema
+    hooks, own = options.hooks, turn.agent.hooks
+    items, instructions = await _input(state, ctx, turn, options)
+    if (hooks is not None or own is not None) and _first_entry(ctx) and hears("on_llm_start", hooks, own):
+        await fire("on_llm_start", hooks, own, options.wrapper(ctx), turn.agent, instructions, list(items))
+    if ctx.observed:
+        _tell(ctx, turn, options, items, instructions)
     arguments = (
-        turn.instructions,
-        await _input(state, ctx, options),
+        instructions,
+        items,
         turn.settings,
         turn.tools,
         None if schema.is_plain_text() else schema,
         turn.handoffs,
         ModelTracing.DISABLED,
     )
+    more = {
+        "previous_response_id": turn.previous_response_id,
+        "conversation_id": turn.conversation_id,
+        "prompt": turn.prompt,
+    }
+    listening = ctx.listening
     try:
-        reply = await (_streamed(turn.model, arguments, ctx) if ctx.listening else turn.model.get_response(*arguments))
+        if listening:
+            reply = await _streamed(turn, arguments, more, ctx)
+        else:
+            reply = await turn.model.get_response(*arguments, **more)  # type: ignore[arg-type]
     except Exception as error:
         turn.raised = error
+        retry = turn.settings.retry
+        asked = context_for(
+            turn.model, error, ctx.attempt, retry, stream=listening, response_started=turn.streamed,
+            previous_response_id=turn.previous_response_id, conversation_id=turn.conversation_id,
+        )  # fmt: skip
+        turn.delay = await decide(retry, asked, ctx.random.random())
+        ctx.spend(requests=1)  # it was made, whatever came of it
         raise
     _spend(ctx, reply.usage)
     if reply.raw_output is not None:
-        options.raw.update(((ctx.visit, i), raw) for i, raw in enumerate(reply.raw_output))
+        options.raw.update(((ctx.visit, i), raw) for i, raw in enumerate(reply.raw_output, start=len(turn.added)))
+    if hooks is not None or own is not None:
+        await fire("on_llm_end", hooks, own, options.wrapper(ctx), turn.agent, reply)
     return {"output": reply.output, "response_id": reply.response_id}
 
 
-async def _streamed(model: Model, arguments: tuple[Any, ...], ctx: Context) -> ModelResponse:
+def _tell(ctx: Context, turn: Turn, options: Options, items: Sequence[Item], instructions: str | None) -> None:
+    """Tell observers what the facts don't say of a model call."""
+    data: dict[str, Any] = {"kind": "generation", "model": turn.model_name, "settings": turn.settings}
+    if options.config.trace_include_sensitive_data:
+        data["instructions"] = instructions
+        data["input"] = items
+        data["tools"] = [tool.name for tool in turn.tools]
+    ctx.note(**data)
+
+
+async def _streamed(turn: Turn, arguments: tuple[Any, ...], more: dict[str, Any], ctx: Context) -> ModelResponse:
     """A reply whose events are handed out as they come."""
     reply = None
-    async for event in model.stream_response(*arguments):
+    async for event in turn.model.stream_response(*arguments, **more):
         if isinstance(event, ModelResponse):
             reply = event
         else:
             ctx.emit(event)
+            if not turn.streamed:
+                kind = event.get("type") if isinstance(event, dict) else getattr(event, "type", None)
+                turn.streamed = kind not in SAFE_EVENTS
     if reply is None:
-        raise ModelBehaviorError(f"{type(model).__name__}.stream_response ended without a ModelResponse")
+        raise ModelBehaviorError(f"{type(turn.model).__name__}.stream_response ended without a ModelResponse")
     return reply
 
 
@@ -159,23 +275,53 @@ def _spend(ctx: Context, usage: Usage) -> None:
     ctx.spend(**counts)
 
 
-async def _input(state: AgentState, ctx: Context, options: Options) -> Sequence[Item]:
-    """What the model sees: the session before the run, then the run's items or the view of them that a filter chose."""
+async def _input(state: AgentState, ctx: Context, turn: Turn, options: Options) -> tuple[Sequence[Item], str | None]:
+    """What the model sees: the session before the run, then the run's items or the view of them that a filter chose, or
+    where a provider keeps the conversation, what is new to it. Nothing of it is copied unless the config asks."""
+    config = options.config
     items: Sequence[Item] = state.items
-    if state.view is not None:
+    if CONVERSATION in ctx.meta:
+        items = state.items[state.sent :]
+    elif state.view is not None:
         items = [*state.view, *state.items[state.view_at :]]
-    history = await session_history(state, ctx, options)
-    return [*history, *items] if history else items
+    if state.session_upto or state.history is not None:
+        items = [*await session_history(state, ctx, options), *items]
+    if turn.added:
+        items = [*items, *turn.added]
+    if config.reasoning_item_id_policy == "omit":
+        items = [_without_id(item) if item.get("type") == "reasoning" else item for item in items]
+    if config.call_model_input_filter is None:
+        return items, turn.instructions
+    return await _filtered(turn, options, list(items))
+
+
+def _without_id(item: Item) -> Item:
+    return {name: value for name, value in item.items() if name != "id"}
+
+
+async def _filtered(turn: Turn, options: Options, items: list[Item]) -> tuple[Sequence[Item], str | None]:
+    """What the config's filter makes of a call's input. Raises UserError when it gives something else."""
+    choose = options.config.call_model_input_filter
+    assert choose is not None
+    given = CallModelData(
+        ModelInputData([dict(item) for item in items], turn.instructions), turn.agent, options.context
+    )
+    made = choose(given)
+    if inspect.isawaitable(made):
+        made = await made
+    if not isinstance(made, ModelInputData) or not isinstance(made.input, list):
+        raise UserError(f"call_model_input_filter must return ModelInputData, not {shorten(made)}")
+    return made.input, made.instructions
 
 
 async def _beside(
-    state: AgentState, ctx: Context, turn: Turn, options: Options, judges: Sequence[Any], keys: Sequence[str]
-) -> tuple[Any, Any]:
+    state: AgentState, ctx: Context, turn: Turn, options: Options, judges: Sequence[Any], keys: Sequence[str],
+    subject: Any,
+) -> tuple[Any, Any]:  # fmt: skip
     """The model call beside the guardrails: ``(the verdict that tripped, None)`` or ``(None, the reply)``.
 
     A trip cancels the call. Verdicts of an earlier entry are found, so a retry asks nobody twice.
     """
-    subject = input_of(state)
     for key in keys:
         found = ctx.visit_record.effects.get(key)
         if found is not None and found.value["tripped"]:
@@ -191,9 +337,11 @@ async def _beside(
             reply = await calling[0]
         finally:
             calling[0].cancel()
-        _classify(
-            state, turn, reply["output"], options
-        )  # a reply that can't be used isn't recorded: a resume asks again
+        try:
+            _classify(state, turn, reply["output"], options)  # one that can't be used isn't recorded: it's asked again
+        except InvalidOutput as error:
+            if INVALID not in (options.error_handlers or {}):
+                raise error.told from error
         return reply
 
     verdicts = [
@@ -227,18 +375,43 @@ def _seen(future: asyncio.Future[Any]) -> None:
         future.exception()
 
 
+async def _classified(
+    state: AgentState, ctx: Context, turn: Turn, output: list[Item], options: Options
+) -> tuple[Any, dict[str, Any], list[Item]]:
+    """``_classify``, and what a handler of ``invalid_final_output`` makes of output that can't be."""
+    try:
+        return _classify(state, turn, output, options)
+    except InvalidOutput as error:
+        result = await handled(state, ctx, options, INVALID, error.told, output)
+        if result is None:
+            raise error.told from error
+        update = final_update(turn.agent, result)
+        return "output", update, told_of(update, result)
+
+
+class InvalidOutput(Exception):
+    """Output that its type doesn't admit, after the last time that the model was asked again. ``told``: what is
+    raised."""
+
+    def __init__(self, told: ModelBehaviorError) -> None:
+        super().__init__(told.message)
+        self.told = told
+
+
 def _classify(
     state: AgentState, turn: Turn, output: list[Item], options: Options
 ) -> tuple[Any, dict[str, Any], list[Item]]:
     """Which edge a reply takes, what else it updates, and what is told to the model. Raises ModelBehaviorError."""
-    calls = [item for item in output if item.get("type") == "function_call"]
+    calls = [item for item in output if item.get("type") in CALLS]
     if calls:
         handoffs = {one.tool_name for one in turn.handoffs}
-        tools = {tool.name for tool in turn.tools if isinstance(tool, FunctionTool)}
-        for call in calls:
-            if call["name"] not in tools and call["name"] not in handoffs:
-                raise ModelBehaviorError(f"Tool {call['name']} not found in agent {turn.agent.name}")
-        if any(call["name"] not in handoffs for call in calls):
+        ours = [call for call in calls if call["type"] != "function_call" or call["name"] not in handoffs]
+        if options.config.tool_not_found_behavior == "raise_error":
+            tools = turn.agent.tools_by_name if turn.tools is turn.agent.tools else qualified_tools(turn.tools)
+            for call in ours:
+                if call["type"] == "function_call" and called_tool(tools, call) is None:
+                    raise ModelBehaviorError(f"Tool {called_name(call)} not found in agent {turn.agent.name}")
+        if ours:
             used = {} if turn.agent.name in state.used_tools else {"used_tools": {turn.agent.name: True}}
             return "tool_calls", used, []
         return "handoff", {}, []
@@ -262,7 +435,7 @@ def _final(state: AgentState, turn: Turn, text: str, options: Options) -> tuple[
         schema.validate_json(text)
     except ModelBehaviorError as error:
         if state.reasks >= options.config.reasks:
-            raise
+            raise InvalidOutput(error) from error
         told = f"That isn't a valid {schema.name()}: {error.message}. Answer with the JSON alone."
         return "invalid_output", {"reasks": state.reasks + 1}, [user_message(told)]
     return "output", {}, []

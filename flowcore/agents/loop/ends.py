@@ -4,18 +4,28 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from typing import Any, Literal
 
+from flowcore.agents.agent import AgentSpec
 from flowcore.agents.items import output_message
-from flowcore.agents.loop.state import AgentState
-from flowcore.agents.options import RunErrorData, RunErrorHandlerInput, RunErrorHandlerResult, options_of
+from flowcore.agents.lifecycle import fire
+from flowcore.agents.loop.state import AgentState, typed_output
+from flowcore.agents.options import Options, RunErrorData, RunErrorHandlerInput, RunErrorHandlerResult, options_of
 from flowcore.engine.context import Context
-from flowcore.errors import AgentsException, BudgetExceeded, MaxTurnsExceeded, ModelRefusalError
+from flowcore.errors import AgentsException, BudgetExceeded, MaxTurnsExceeded, ModelRefusalError, UserError
 from flowcore.graph.outcomes import Goto
+from flowcore.graph.values import dumps, shorten
+from flowcore.models.base import Item
 
 
 async def finalize(state: AgentState, ctx: Context) -> None:
-    """The run has its output."""
+    """The run has its output, and nobody objects."""
+    agent = ctx.bound.current(state)
+    options = options_of(ctx, state)
+    if options.hooks is not None or agent.hooks is not None:
+        told = options.hook_context(ctx), agent, typed_output(state, agent)
+        await fire("on_agent_end", options.hooks, agent.hooks, *told)
 
 
 async def blocked(state: AgentState, ctx: Context) -> None:
@@ -24,7 +34,7 @@ async def blocked(state: AgentState, ctx: Context) -> None:
 
 async def refusal(state: AgentState, ctx: Context) -> Goto[Literal["handled"]]:
     """The model refused."""
-    return Goto("handled", **await _handled(state, ctx, "model_refusal", ModelRefusalError(state.refused or "")))
+    return Goto("handled", **await _instead(state, ctx, "model_refusal", ModelRefusalError(state.refused or "")))
 
 
 async def max_turns(state: AgentState, ctx: Context) -> Goto[Literal["handled", "extended"]]:
@@ -32,7 +42,8 @@ async def max_turns(state: AgentState, ctx: Context) -> Goto[Literal["handled", 
     limit = ctx.limits.get("max_turns")
     if limit is None or ctx.turns < limit:
         return Goto("extended")
-    return Goto("handled", **await _handled(state, ctx, "max_turns", MaxTurnsExceeded(f"Max turns ({limit}) exceeded")))
+    error = MaxTurnsExceeded(f"Max turns ({limit}) exceeded")
+    return Goto("handled", **await _instead(state, ctx, "max_turns", error))
 
 
 async def over_budget(state: AgentState, ctx: Context) -> Goto[Literal["handled", "extended"]]:
@@ -40,26 +51,71 @@ async def over_budget(state: AgentState, ctx: Context) -> Goto[Literal["handled"
     reason = ctx.used_up
     if reason is None:
         return Goto("extended")
-    return Goto("handled", **await _handled(state, ctx, "over_budget", BudgetExceeded(f"the run's budget {reason}")))
+    return Goto("handled", **await _instead(state, ctx, "over_budget", BudgetExceeded(f"the run's budget {reason}")))
 
 
-async def _handled(state: AgentState, ctx: Context, kind: str, error: AgentsException) -> dict[str, Any]:
+async def _instead(state: AgentState, ctx: Context, kind: str, error: AgentsException) -> dict[str, Any]:
     """What a handler makes the final output; without one the run fails here, keeping its place."""
-    options = options_of(ctx, state)
-    handler = (options.error_handlers or {}).get(kind)
-    answer = None
-    if handler is not None:
-        data = RunErrorData(list(state.items[: state.begun]), list(state.items), ctx.bound.current(state))
-        answer = handler(RunErrorHandlerInput(error, options.wrapper(ctx), data))
-        if inspect.isawaitable(answer):
-            answer = await answer
-    if answer is None:
+    result = await handled(state, ctx, options_of(ctx, state), kind, error)
+    if result is None:
         raise error
+    update = final_update(ctx.bound.current(state), result)
+    return {"items": told_of(update, result), **update}
+
+
+async def handled(
+    state: AgentState, ctx: Context, options: Options, kind: str, error: AgentsException, reply: Sequence[Item] = ()
+) -> RunErrorHandlerResult | None:
+    """What the handler of this kind of error says; None: nothing, or there is none. ``reply``: what the state doesn't
+    hold yet. Raises UserError for output that the agent's type doesn't admit."""
+    handler = (options.error_handlers or {}).get(kind)
+    if handler is None:
+        return None
+    crew, items = ctx.bound, [*state.items, *reply]
+    shown = crew.shown
+    data = RunErrorData(
+        list(state.items[: state.begun]),
+        [] if shown is None else shown.items(state, ctx.facts, crew.agents, crew.first, options),
+        items,
+        items[state.begun :],
+        [] if shown is None else shown.responses(state, ctx.facts),
+        crew.current(state),
+    )
+    answer = handler(RunErrorHandlerInput(error, options.wrapper(ctx), data))
+    if inspect.isawaitable(answer):
+        answer = await answer
+    if answer is None or isinstance(answer, RunErrorHandlerResult):
+        return answer
     if isinstance(answer, dict) and "final_output" in answer:
-        answer = RunErrorHandlerResult(**answer)
-    result = answer if isinstance(answer, RunErrorHandlerResult) else RunErrorHandlerResult(answer)
-    agent = ctx.bound.current(state)
-    output = agent.output_schema.to_jsonable(result.final_output)
-    text = output if isinstance(output, str) else str(result.final_output)
-    items = [output_message(text)] if result.include_in_history else []
-    return {"items": items, "final": "value", "output": output}
+        unknown = set(answer) - {"final_output", "include_in_history"}
+        if unknown:
+            raise UserError(f"error handler '{kind}' gave {shorten(answer)}: {sorted(unknown)} isn't known")
+        return RunErrorHandlerResult(**answer)
+    return RunErrorHandlerResult(answer)
+
+
+def told_of(update: dict[str, Any], result: RunErrorHandlerResult) -> list[Item]:
+    """The message that tells of a handler's output, if it wants one."""
+    output = update["output"]
+    return (
+        [output_message(output if isinstance(output, str) else dumps(output).decode())]
+        if result.include_in_history
+        else []
+    )
+
+
+def final_update(agent: AgentSpec[Any], result: RunErrorHandlerResult) -> dict[str, Any]:
+    """The update that makes a handler's answer the run's output. Raises UserError where the agent's type doesn't admit
+    it."""
+    schema = agent.output_schema
+    try:
+        if schema.is_plain_text():
+            output = result.final_output if isinstance(result.final_output, str) else str(result.final_output)
+        else:
+            output = schema.to_jsonable(result.final_output)
+    except Exception as error:
+        raise UserError(
+            f"an error handler of agent '{agent.name}' gave {shorten(result.final_output)}, which isn't a"
+            f" {schema.name()}: {error}"
+        ) from error
+    return {"final": "value", "output": output}

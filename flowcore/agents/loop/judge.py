@@ -9,17 +9,21 @@ from typing import Any, Literal
 
 from flowcore.agents.agent import AgentSpec
 from flowcore.agents.guardrails import info_as_json
+from flowcore.agents.items import function_output
 from flowcore.agents.loop.saving import save
 from flowcore.agents.loop.state import AgentState, typed_output
 from flowcore.agents.options import Options, options_of
+from flowcore.agents.run_config import OutputGuardrailBlockedMessageArgs
 from flowcore.engine.context import Context
 from flowcore.graph.outcomes import Goto, Of
+from flowcore.models.base import Item
+
+WITHHELD = "Output withheld by an output guardrail."
+"""What stands in a session for the output of a tool that ended the run and was rejected."""
 
 
-def input_judges(state: AgentState, ctx: Context, agent: AgentSpec[Any], options: Options, parallel: bool) -> list[Any]:
-    """The input guardrails that apply: only to a run's first agent, whose own come before the run's."""
-    if agent.name != ctx.bound.first:
-        return []
+def input_judges(agent: AgentSpec[Any], options: Options, parallel: bool) -> list[Any]:
+    """The input guardrails of an agent and of the run that look at new input, the agent's own first."""
     judges = [*agent.input_guardrails, *(options.config.input_guardrails or ())]
     return [judge for judge in judges if judge.run_in_parallel is parallel]
 
@@ -56,7 +60,7 @@ async def input_guardrails(state: AgentState, ctx: Context) -> Goto[Literal["pas
     """The guardrails that come before the model is called."""
     agent = ctx.bound.current(state)
     options = options_of(ctx, state)
-    judges = input_judges(state, ctx, agent, options, parallel=False)
+    judges = input_judges(agent, options, parallel=False)
     if not judges:
         return Goto("passed")
     subject = input_of(state)
@@ -65,13 +69,18 @@ async def input_guardrails(state: AgentState, ctx: Context) -> Goto[Literal["pas
     verdicts = await asyncio.gather(*asked)
     for verdict in verdicts:
         if verdict["tripped"]:
-            return Goto("tripped", verdicts=[Of(key) for key in keys], tripped=verdict, **save(state, ctx))
+            saved = await save(state, ctx, options)
+            return Goto("tripped", verdicts=[Of(key) for key in keys], tripped=verdict, **saved)
     return Goto("passed", verdicts=[Of(key) for key in keys])
 
 
 def input_of(state: AgentState) -> Any:
     """The run's input as guardrails get it: the text if it was one, else the items."""
-    items = state.items[: state.begun]
+    return subject_of(state.items[: state.begun])
+
+
+def subject_of(items: Sequence[Item]) -> Any:
+    """Input as guardrails get it: the text of a single user message, else the items."""
     if len(items) == 1 and items[0].get("role") == "user" and isinstance(items[0].get("content"), str):
         return items[0]["content"]
     return list(items)
@@ -83,13 +92,29 @@ async def output_guardrails(state: AgentState, ctx: Context) -> Goto[Literal["pa
     options = options_of(ctx, state)
     judges = [*agent.output_guardrails, *(options.config.output_guardrails or ())]
     if not judges:
-        return Goto("passed", **save(state, ctx))
+        return Goto("passed", **await save(state, ctx, options))
     output = typed_output(state, agent)
     keys = keys_of(judges)
     asked = (ask(ctx, options, key, "output", agent, judge, output) for key, judge in zip(keys, judges, strict=True))
     verdicts = await asyncio.gather(*asked)
     for verdict in verdicts:
         if verdict["tripped"]:
-            before = save(state, ctx, upto=state.reply_at)  # the input at least; nothing of what was rejected
+            rest = _withheld(state, ctx, options, agent, verdict["guardrail"])
+            before = await save(state, ctx, options, rest, upto=state.reply_at)  # nothing of what was rejected
             return Goto("tripped", verdicts=[Of(key) for key in keys], tripped=verdict, **before)
-    return Goto("passed", verdicts=[Of(key) for key in keys], **save(state, ctx))
+    return Goto("passed", verdicts=[Of(key) for key in keys], **await save(state, ctx, options))
+
+
+def _withheld(state: AgentState, ctx: Context, options: Options, agent: AgentSpec[Any], guardrail: str) -> list[Item]:
+    """What a session keeps of a reply whose output was rejected: where tools gave it, their calls and, instead of
+    their outputs, that it's withheld. A message is left out."""
+    reply = state.items[state.reply_at :]
+    calls = [item for item in reply if item.get("type") == "function_call"]
+    if not calls:
+        return []
+    message = options.config.output_guardrail_blocked_message
+    if callable(message):
+        message = message(OutputGuardrailBlockedMessageArgs(WITHHELD, guardrail, agent, options.wrapper(ctx)))
+    told = WITHHELD if message is None else str(message)
+    kept = [item for item in reply if item.get("type") not in ("message", "function_call_output")]
+    return [*kept, *(function_output(str(call["call_id"]), told) for call in calls)]

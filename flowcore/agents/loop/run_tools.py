@@ -4,58 +4,53 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
-
-from pydantic_core import to_jsonable_python
 
 from flowcore.agents.agent import AgentSpec, ToolsToFinalOutputResult
 from flowcore.agents.as_tool import AgentTool
-from flowcore.agents.context import RunContextWrapper, ToolContext
-from flowcore.agents.items import function_output
-from flowcore.agents.loop.saving import save
-from flowcore.agents.loop.state import AgentState, told_output
+from flowcore.agents.context import Decision, RunContextWrapper
+from flowcore.agents.loop.calling import Call, perform, record_of, rejected, unknown
+from flowcore.agents.loop.calling_agents import call_agent
+from flowcore.agents.loop.hosted_calls import decided_by_app, response_to
+from flowcore.agents.loop.saving import FOREIGN, save
+from flowcore.agents.loop.state import AgentState, call_id_of
+from flowcore.agents.namespaces import called_name, called_tool, qualified_tools
 from flowcore.agents.options import Options, options_of
-from flowcore.agents.tools import FunctionTool, FunctionToolResult, output_to_wire
+from flowcore.agents.tool_guardrails import as_json, judge_input
+from flowcore.agents.tools import FunctionTool, FunctionToolResult
 from flowcore.engine.context import Context
 from flowcore.errors import ModelBehaviorError, UserError
 from flowcore.graph.outcomes import Goto, Of, Pause
 from flowcore.models.base import Item
 
-REJECTED = "Tool execution was not approved."
-"""What the model reads of a call that was rejected without a message."""
 APPROVAL = "tool_approval"
 """The kind of a request that asks whether a tool may be called."""
 
-Outcome = Goto[Literal["done", "final", "handoff", "needs_decision"]]
-
-
-class Call:
-    """One call of the reply: the ``tool`` it's for, its ``key``, the key of the ``question`` whether it may be made,
-    and whether it ``asks`` that."""
-
-    __slots__ = ("asks", "item", "key", "question", "tool")
-
-    def __init__(self, position: int, item: Item, tool: FunctionTool, question: str) -> None:
-        self.item = item
-        self.tool = tool
-        self.key = f"{position}:{item['call_id']}"
-        self.question = question
-        self.asks = False
-
-    @property
-    def arguments(self) -> str:
-        """As the model wrote them: JSON text."""
-        return self.item.get("arguments") or ""
+Outcome = Goto[Literal["done", "final", "handoff", "needs_decision", "tripped"]]
 
 
 class Done(NamedTuple):
-    """A call's end: its output ``item``, how the transition names it (``told``), and the tool's ``value`` as JSON,
-    where that may end the run."""
+    """A call's end: its record ``{item, value, verdicts, custom, tripped}``, and the effect ``key`` that holds it
+    (None: it isn't recorded yet)."""
 
-    item: Item
-    told: Any
-    value: Any
+    record: dict[str, Any]
+    key: str | None = None
+
+    @property
+    def item(self) -> Item:
+        """Its output as an item."""
+        item: Item = self.record["item"]
+        return item
+
+    def named(self, name: str, *path: Any) -> Any:
+        """A part of the record, as the transition names it: no byte is written twice."""
+        if self.key is not None:
+            return Of(self.key, name, *path)
+        part = self.record[name]
+        for step in path:
+            part = part[step]
+        return part
 
 
 async def run_tools(state: AgentState, ctx: Context) -> Outcome:
@@ -64,28 +59,69 @@ async def run_tools(state: AgentState, ctx: Context) -> Outcome:
     agent = ctx.bound.current(state)
     options = options_of(ctx, state)
     wrapper = options.wrapper(ctx)
-    calls, hands_off = _calls(state, agent)
-    if agent.tool_use_behavior == "run_llm_again" and len(calls) == 1 and _leaves_at_once(calls[0].tool):
-        item = (await _perform(ctx, options, wrapper, agent, calls[0]))[0]  # the visit's only effect
-        done = [Done(item, item, None)]
+    calls, hands_off = await _calls(state, ctx, agent, options, wrapper)
+    orders: dict[str, Decision] = {}
+    if len(calls) == 1 and _leaves_at_once(calls[0], agent, ctx):
+        done = [Done(await _perform(state, ctx, options, wrapper, agent, calls[0]))]  # the visit's only effect
     else:
-        ready = await _ask(ctx, agent, wrapper, calls)
-        done = await asyncio.gather(*(_once(ctx, options, wrapper, agent, call) for call in ready))
-        if len(ready) < len(calls):
-            return Goto("needs_decision", undecided=[call.question for call in calls if call not in ready])
+        ready, orders = await _ask(state, ctx, options, agent, wrapper, calls)
+        within = _gate(options)
+        going = [_once(state, ctx, options, wrapper, agent, call, within) for call in ready]
+        done = list(await (asyncio.gather(*going) if len(going) != 1 else _one(going[0])))
+        tripped = next((one.record["tripped"] for one in done if one.record.get("tripped")), None)
+        if len(ready) < len(calls) and tripped is None:
+            update = _standing(state, orders)
+            return Goto("needs_decision", undecided=[call.question for call in calls if call not in ready], **update)
+    return await _leave(state, ctx, options, agent, wrapper, calls, done, orders, hands_off)
+
+
+async def _leave(
+    state: AgentState, ctx: Context, options: Options, agent: AgentSpec[Any], wrapper: RunContextWrapper[Any],
+    calls: list[Call], done: list[Done], orders: dict[str, Decision], hands_off: bool,
+) -> Outcome:  # fmt: skip
+    """Where the run goes when every call has its end."""
+    ended = [one for one in done if "item" in one.record]
+    update = {"items": [one.named("item") for one in ended], **_learned(done), **_standing(state, orders)}
+    tripped = next((one.record["tripped"] for one in done if one.record.get("tripped")), None)
+    if tripped is not None:
+        return Goto("tripped", tripped=tripped, **update, **await save(state, ctx, options, upto=state.reply_at))
     final = await _final(agent, wrapper, calls, done)
-    items = [one.told for one in done]
     if final is not None:
-        return Goto("final", items=items, final="value", output=final.final_output)
+        return Goto("final", final="value", output=final.final_output, **update)
     if hands_off:
-        return Goto("handoff", items=items)
-    return Goto("done", items=items, **save(state, ctx, [one.item for one in done]))
+        return Goto("handoff", **update)
+    return Goto("done", **update, **await save(state, ctx, options, [one.item for one in ended]))
 
 
-def _leaves_at_once(tool: FunctionTool) -> bool:
-    """Whether a single call of it needs no record of its own: the visit then ends with it, and the transition is the
+def _learned(done: Sequence[Done]) -> dict[str, Any]:
+    """What guardrails said of the calls, and the app's own data of their outputs."""
+    update: dict[str, Any] = {}
+    verdicts = [one.named("verdicts", i) for one in done for i in range(len(one.record.get("verdicts", ())))]
+    if verdicts:
+        update["verdicts"] = verdicts
+    custom = {one.item["call_id"]: one.named("custom") for one in done if "custom" in one.record}
+    if custom:
+        update["custom"] = custom
+    return update
+
+
+def _standing(state: AgentState, orders: dict[str, Decision]) -> dict[str, Any]:
+    """The decisions that hold for all calls of a tool and that the state doesn't have yet."""
+    new = {tool: one.as_answer() for tool, one in orders.items() if state.sticky.get(tool) != one.as_answer()}
+    return {"sticky": new} if new else {}
+
+
+def _leaves_at_once(call: Call, agent: AgentSpec[Any], ctx: Context) -> bool:
+    """Whether a single call needs no record of its own: the visit then ends with it, and the transition is the
     record."""
-    return tool.needs_approval is False and tool.on_crash == "retry"
+    tool = call.tool
+    return (
+        tool is not None
+        and tool.needs_approval is False
+        and tool.on_crash == "retry"
+        and agent.tool_use_behavior == "run_llm_again"
+        and FOREIGN not in ctx.meta
+    )
 
 
 async def await_decision(state: AgentState, ctx: Context) -> Pause:
@@ -93,135 +129,163 @@ async def await_decision(state: AgentState, ctx: Context) -> Pause:
     return Pause(*state.undecided, on="decided", enough="any")
 
 
-def _calls(state: AgentState, agent: AgentSpec[Any]) -> tuple[list[Call], bool]:
+async def _one(going: Any) -> tuple[Any]:
+    return (await going,)
+
+
+def _gate(options: Options) -> asyncio.Semaphore | None:
+    """How many calls run at a time, where the config says so."""
+    execution = options.config.tool_execution
+    most = None if execution is None else execution.max_function_tool_concurrency
+    return None if most is None else asyncio.Semaphore(most)
+
+
+async def _calls(
+    state: AgentState, ctx: Context, agent: AgentSpec[Any], options: Options, wrapper: RunContextWrapper[Any]
+) -> tuple[list[Call], bool]:
     """The calls of the last reply, and whether it hands off as well. Raises ModelBehaviorError."""
-    tools = {tool.name: tool for tool in agent.tools if isinstance(tool, FunctionTool)}
+    tools = agent.tools_by_name
+    if agent.mcp_servers:
+        found = options.offered.get(agent.name)
+        if found is None:  # another process than the one that called the model
+            found = options.offered[agent.name] = [*await agent.get_mcp_tools(wrapper), *agent.tools]
+        tools = qualified_tools(found)
     handoffs = {one.tool_name for one in agent.resolved_handoffs}
     calls: list[Call] = []
     questions: set[str] = set()
     hands_off = False
     for position, item in enumerate(state.pending_calls()):
-        tool = tools.get(item["name"])
-        if tool is not None:
-            question = str(item["call_id"])
-            if question in questions:  # a model that used a call id twice: an answer is for one call
-                question = f"{question}#{position}"
-            questions.add(question)
-            calls.append(Call(position, item, tool, question))
-        elif item["name"] in handoffs:
+        of_function = item["type"] == "function_call"
+        if of_function and item["name"] in handoffs:
             hands_off = True
-        else:
-            raise ModelBehaviorError(f"Tool {item['name']} not found in agent {agent.name}")
+            continue
+        tool = called_tool(tools, item) if of_function else None
+        if tool is None and of_function and options.config.tool_not_found_behavior == "raise_error":
+            raise ModelBehaviorError(f"Tool {called_name(item)} not found in agent {agent.name}")
+        question = call_id_of(item)
+        if question in questions:  # a model that used a call id twice: an answer is for one call
+            question = f"{question}#{position}"
+        questions.add(question)
+        calls.append(Call(position, item, tool, question))
     return calls, hands_off
 
 
-async def _ask(ctx: Context, agent: AgentSpec[Any], wrapper: RunContextWrapper[Any], calls: list[Call]) -> list[Call]:
-    """Open a request for each call that needs a decision; the calls that may go on now. Requests are opened before a
-    call runs."""
+# -- what needs a person's word ----------------------------------------------------------------------------------------
+
+
+async def _ask(
+    state: AgentState, ctx: Context, options: Options, agent: AgentSpec[Any], wrapper: RunContextWrapper[Any],
+    calls: list[Call],
+) -> tuple[list[Call], dict[str, Decision]]:  # fmt: skip
+    """Open a request for each call that needs a decision; the calls that may go on now, and the decisions that hold for
+    all calls of a tool. Requests are opened before a call runs."""
     ready: list[Call] = []
-    questions = ctx.visit_record.questions
+    visit = ctx.visit_record
+    orders = {tool: Decision.of(answer) for tool, answer in state.sticky.items()}
     for call in calls:
-        if call.key in ctx.visit_record.effects:
+        if call.question in ctx.answers:
+            decision = Decision.of(ctx.answers[call.question])
+            if decision.always:
+                orders[call.name] = decision
+    for call in calls:
+        if call.key in visit.effects and not isinstance(call.tool, AgentTool):
             ready.append(call)
             continue
-        if call.question not in questions:
-            if not await call.tool.requires_approval(wrapper, call.arguments, call.item["call_id"]):
+        if call.question not in visit.questions:
+            if not await _needs_approval(ctx, options, wrapper, agent, call):
+                ready.append(call)
+                continue
+            call.decision = orders.get(call.name)
+            if call.decision is not None:
                 ready.append(call)
                 continue
             asked = {
-                "tool": call.tool.name,
-                "call_id": call.item["call_id"],
+                "tool": call.name,
+                "call_id": call_id_of(call.item),
                 "arguments": call.arguments,
                 "agent": agent.name,
             }
             await ctx.request(call.question, asked, kind=APPROVAL)
-        call.asks = True
+        if call.question not in ctx.answers:
+            known = orders.get(call.name) or wrapper.approvals.find(call.name, call_id_of(call.item))
+            if known is not None:
+                await ctx.answer(call.question, known.as_answer())
         if call.question in ctx.answers:
+            call.decision = Decision.of(ctx.answers[call.question])
             ready.append(call)
-    return ready
+    return ready, orders
+
+
+async def _needs_approval(
+    ctx: Context, options: Options, wrapper: RunContextWrapper[Any], agent: AgentSpec[Any], call: Call
+) -> bool:
+    """Whether a call waits for a person. Where the config wants it, its input guardrails look at it before it's asked
+    about: one that they don't let pass isn't asked about, and doesn't run."""
+    if call.tool is None:
+        return call.item["type"] == "mcp_approval_request" and not decided_by_app(agent, call)
+    if not await call.tool.requires_approval(wrapper, call.arguments, call.item["call_id"]):
+        return False
+    execution = options.config.tool_execution
+    if execution is None or not execution.pre_approval_tool_input_guardrails or not call.tool.tool_input_guardrails:
+        return True
+
+    async def look() -> Any:
+        found = await judge_input(call.tool, call.context(ctx, options, wrapper, agent), agent)
+        options.results += found.results
+        return record_of(call, found, as_json(found.results, call.tool, call.item["call_id"]))
+
+    call.judged = await ctx.once(f"{call.key}/before", look)
+    return call.judged is None or not ("item" in call.judged or "tripped" in call.judged)
+
+
+# -- a call, recorded --------------------------------------------------------------------------------------------------
 
 
 async def _once(
-    ctx: Context, options: Options, wrapper: RunContextWrapper[Any], agent: AgentSpec[Any], call: Call
-) -> Done:
+    state: AgentState, ctx: Context, options: Options, wrapper: RunContextWrapper[Any], agent: AgentSpec[Any],
+    call: Call, within: asyncio.Semaphore | None,
+) -> Done:  # fmt: skip
     """A call's end, recorded; or what is told of a call that was rejected."""
-    if call.asks:
-        approved, message = _decision(ctx.answers[call.question])
-        if not approved:
-            item = function_output(call.item["call_id"], message or REJECTED)
-            return Done(item, item, item["output"])
-    if isinstance(call.tool, AgentTool):
-        item, value = await _perform(ctx, options, wrapper, agent, call)  # the child's end is the record
-        return Done(item, item, _as_json(value))
-    ends = agent.tool_use_behavior != "run_llm_again"
+    if call.judged is not None and ("item" in call.judged or "tripped" in call.judged):
+        return Done(call.judged, f"{call.key}/before")
+    if call.decision is not None and not call.decision.approved and call.tool is not None:
+        return Done(await rejected(options, wrapper, call, call.decision))
+    if call.tool is None and call.item["type"] == "function_call":
+        return Done(await unknown(options, wrapper, call))
+    told = isinstance(call.tool, AgentTool)  # the child's end is recorded under the call's own key
+    key = f"{call.key}/told" if told else call.key
 
-    async def perform(name: str, arguments: str) -> Any:
-        item, value = await _perform(ctx, options, wrapper, agent, call)
-        return {"item": item, "value": _as_json(value)} if ends else item
+    async def go(name: str, arguments: str) -> Any:
+        return await _perform(state, ctx, options, wrapper, agent, call)
 
-    record = await ctx.once(call.key, perform, call.tool.name, call.arguments, on_crash=call.tool.on_crash)
-    if ends:
-        return Done(record["item"], Of(call.key, "item"), record["value"])
-    return Done(record, Of(call.key), None)
-
-
-def _as_json(value: Any) -> Any:
-    """A tool's value as data; what isn't data is told by its text."""
-    return to_jsonable_python(value, by_alias=False, fallback=str, inf_nan_mode="strings")
-
-
-def _decision(answer: Any) -> tuple[bool, str | None]:
-    """Whether an answer approves, and what it says. Answers: a bool, or ``{"approve": bool, "message": text}``."""
-    if isinstance(answer, Mapping):
-        message = answer.get("message")
-        return answer.get("approve") is True, None if message is None else str(message)
-    return answer is True, None
+    if told:  # a child run is no effect within an effect: it's found by itself
+        record = await _perform(state, ctx, options, wrapper, agent, call)
+        return Done(await ctx.once(key, lambda: record), key)
+    how = "retry" if call.tool is None else call.tool.on_crash
+    if within is None:
+        return Done(await ctx.once(key, go, call.name, call.arguments, on_crash=how), key)
+    async with within:
+        return Done(await ctx.once(key, go, call.name, call.arguments, on_crash=how), key)
 
 
 async def _perform(
-    ctx: Context, options: Options, wrapper: RunContextWrapper[Any], agent: AgentSpec[Any], call: Call
-) -> tuple[Item, Any]:
-    """Call the tool; its output item and its value."""
-    tool, call_id = call.tool, call.item["call_id"]
-    if isinstance(tool, AgentTool):
-        told = await _call_agent(ctx, options, tool, call)
-        return function_output(call_id, output_to_wire(told)), told
-    tool_ctx = ToolContext.from_agent_context(
-        wrapper,
-        call_id,
-        call.item,
-        agent,
-        tool_name=tool.name,
-        tool_arguments=call.arguments,
-        run_config=options.config,
-        idempotency_key=ctx.idempotency_key(call.key),
-    )
-    value = await tool.invoke(tool_ctx, call.arguments)
-    options.values[ctx.visit, call_id] = value
-    return function_output(call_id, tool.wire_output(value)), value
+    state: AgentState, ctx: Context, options: Options, wrapper: RunContextWrapper[Any], agent: AgentSpec[Any],
+    call: Call,
+) -> dict[str, Any]:  # fmt: skip
+    """Make a call; its record."""
+    if call.tool is None:
+        return {"item": await response_to(wrapper, agent, call)}
+    told_key = f"{call.key}/told"
+    if isinstance(call.tool, AgentTool):
+        found = ctx.visit_record.effects.get(told_key)
+        if found is not None:
+            record: dict[str, Any] = found.value
+            return record
+        return await call_agent(ctx, options, wrapper, agent, call, call.tool)
+    return await perform(ctx, options, wrapper, agent, call)
 
 
-async def _call_agent(ctx: Context, options: Options, tool: AgentTool, call: Call) -> Any:
-    """An agent as a tool: a child run under this call's key. Bad arguments are told to the model."""
-    try:
-        asked = tool.input_of(call.arguments)
-    except ModelBehaviorError as error:
-        return f"An error occurred while parsing tool arguments. Please try again with valid JSON. Error: {error}"
-    turns = 10 if tool.max_turns is None else tool.max_turns
-    config = Options(options.context, options.config, None)
-    graph = tool.agent.graph.with_(gives=told_output)
-    told = await ctx.child(graph, asked, call.key, limits={"max_turns": turns}, context=config)
-    if "tripped" in told:
-        return (
-            "An error occurred while running the tool. Please try again."
-            f" Error: guardrail '{told['tripped']}' of agent '{tool.agent.name}' triggered its tripwire"
-        )
-    output = told["output"]
-    if tool.extract is not None:
-        output = tool.extract(output)
-        if inspect.isawaitable(output):
-            output = await output
-    return "" if output is None else output
+# -- calls that end the run --------------------------------------------------------------------------------------------
 
 
 async def _final(
@@ -230,16 +294,20 @@ async def _final(
     """Whether the tools' results end the run, by the agent's ``tool_use_behavior``. What it's given is what is
     recorded: the values as JSON."""
     how = agent.tool_use_behavior
-    if how == "run_llm_again" or not calls:
+    if how == "run_llm_again":
+        return None
+    results = [
+        FunctionToolResult(call.tool, one.record.get("value", one.item["output"]), one.item)
+        for call, one in zip(calls, done, strict=True)
+        if call.tool is not None
+    ]
+    if not results:
         return None
     if how == "stop_on_first_tool":
-        return _output_of(agent, done[0])
+        return _output_of(agent, results[0])
     if isinstance(how, Mapping):
         stops = how.get("stop_at_tool_names", ())
-        return next(
-            (_output_of(agent, one) for call, one in zip(calls, done, strict=True) if call.tool.name in stops), None
-        )
-    results = [FunctionToolResult(call.tool, one.value, one.item) for call, one in zip(calls, done, strict=True)]
+        return next((_output_of(agent, one) for one in results if _stops(one.tool, stops)), None)
     answer = how(wrapper, results)
     if inspect.isawaitable(answer):
         answer = await answer
@@ -259,9 +327,14 @@ async def _final(
         return ToolsToFinalOutputResult(True, schema.to_jsonable(value))
 
 
-def _output_of(agent: AgentSpec[Any], one: Done) -> ToolsToFinalOutputResult:
+def _stops(tool: FunctionTool, stops: Any) -> bool:
+    """Whether a call of this tool ends the run, by its name with or without its namespace."""
+    return tool.name in stops or tool.qualified_name in stops
+
+
+def _output_of(agent: AgentSpec[Any], one: FunctionToolResult) -> ToolsToFinalOutputResult:
     """The output that a tool's result is: text of an agent whose output is text, else the value."""
-    told = one.item["output"]
+    told = one.run_item["output"]
     if agent.output_schema.is_plain_text():
-        return ToolsToFinalOutputResult(True, told if isinstance(told, str) else str(one.value))
-    return ToolsToFinalOutputResult(True, one.value)
+        return ToolsToFinalOutputResult(True, told if isinstance(told, str) else str(one.output))
+    return ToolsToFinalOutputResult(True, one.output)

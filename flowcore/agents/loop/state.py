@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
-from flowcore.agents.items import last_message, text_of
+from flowcore.agents.items import is_message, last_message, text_of
 from flowcore.errors import AgentsException, GraphChanged
 from flowcore.graph.state import State, append, merge
 from flowcore.graph.values import Json
-from flowcore.models.base import Item
+from flowcore.models.base import Item, ModelResponse
 
 if TYPE_CHECKING:
     from flowcore.agents.agent import AgentSpec
+    from flowcore.agents.options import Options
+    from flowcore.machine.facts import Fact
 
 
 class AgentState(State):
@@ -22,10 +24,15 @@ class AgentState(State):
     ``items``: everything that happened, in wire form, the input first (``begun`` items of it). ``view``: what the
     model sees of the first ``view_at`` items where a handoff filter chose; later items join it. ``agent``: the current
     agent. ``reply_at``: where in ``items`` the last reply begins. ``saved``: how many items the session has.
-    ``session``: the one that it read when it began, and ``session_upto`` its last position then; ``history_kept``:
-    which of the session's items until then the model sees where a filter chose (None: all). ``undecided``: requests
-    that the last tools' entry left open. ``verdicts``: what guardrails said. ``final``: how the output comes about,
-    "message" or "value" (then it's ``output``).
+    ``session``: the one that it read when it began, ``session_upto`` its last position then, and ``session_limit`` how
+    many of its latest items count; ``history``: what a session held that isn't in the run's store; ``history_kept``:
+    which of the items before the run the model sees where a filter chose (None: all). ``undecided``: requests
+    that the last tools' entry left open. ``sticky``: by tool, decisions that hold for all its calls. ``verdicts``: what
+    guardrails said. ``custom``: by call id, the app's own data for tools' outputs. ``model``: the name of the one that
+    replied last. ``fresh``: the current agent hasn't had a turn since it got the conversation. ``inputs_taken``: how
+    many of the inputs that were sent to the run the model has seen. ``sent``: how many items the provider's
+    conversation holds, where it keeps one. ``final``: how the output comes about, "message" or "value" (then it's
+    ``output``).
     """
 
     items: Annotated[list[dict[str, Json]], append] = []
@@ -37,8 +44,16 @@ class AgentState(State):
     saved: int = 0
     session: str | None = None
     session_upto: int | None = None
+    session_limit: int | None = None
+    history: list[dict[str, Json]] | None = None
     history_kept: list[int] | None = None
     undecided: list[str] = []
+    sticky: Annotated[dict[str, dict[str, Json]], merge] = {}
+    custom: Annotated[dict[str, dict[str, Json]], merge] = {}
+    model: str | None = None
+    fresh: bool = True
+    inputs_taken: int = 0
+    sent: int = 0
     response_id: str | None = None
     reasks: int = 0
     used_tools: Annotated[dict[str, bool], merge] = {}
@@ -49,10 +64,21 @@ class AgentState(State):
     output: Json = None
 
     def pending_calls(self) -> list[Item]:
-        """The function calls of the last reply that have no output yet."""
+        """The function calls of the last reply that have no output yet, and a hosted server's calls that wait for
+        approval."""
         reply = self.items[self.reply_at :]
         answered = {item["call_id"] for item in reply if item.get("type") == "function_call_output"}
-        return [item for item in reply if item.get("type") == "function_call" and item["call_id"] not in answered]
+        answered |= {item["approval_request_id"] for item in reply if item.get("type") == "mcp_approval_response"}
+        return [item for item in reply if item.get("type") in CALLS and call_id_of(item) not in answered]
+
+
+CALLS = ("function_call", "mcp_approval_request")
+"""Types of items that wait for an answer of ours."""
+
+
+def call_id_of(call: Item) -> str:
+    """What an answer to a call refers to."""
+    return str(call["id"] if call["type"] == "mcp_approval_request" else call["call_id"])
 
 
 def final_output(values: Mapping[str, Any]) -> Any:
@@ -66,9 +92,25 @@ def final_output(values: Mapping[str, Any]) -> Any:
 
 
 def told_output(values: Mapping[str, Any]) -> Any:
-    """What a run tells the agent whose tool it is: ``{"output": …}``, or ``{"tripped": the guardrail's name}``."""
+    """What a run tells the agent whose tool it is: ``{"output": …}``, or ``{"tripped": the verdict}``.
+
+    An empty text that no output guardrail has seen stands for the last message or tool output that says something.
+    """
     tripped = values["tripped"]
-    return {"output": final_output(values)} if tripped is None else {"tripped": tripped["guardrail"]}
+    if tripped is not None:
+        return {"tripped": tripped}
+    output = final_output(values)
+    if output == "" and not any(verdict["kind"] == "output" for verdict in values["verdicts"]):
+        output = next((text for item in reversed(values["items"][values["begun"] :]) if (text := _said(item))), "")
+    return {"output": output}
+
+
+def _said(item: Item) -> str:
+    """What a message of the assistant or a tool's output says as text."""
+    if is_message(item):
+        return text_of(item)
+    output = item.get("output") if item.get("type") == "function_call_output" else None
+    return output if isinstance(output, str) else ""
 
 
 def typed_output(state: AgentState, agent: AgentSpec[Any]) -> Any:
@@ -86,12 +128,24 @@ def typed_output(state: AgentState, agent: AgentSpec[Any]) -> Any:
         return value
 
 
+class Shown(Protocol):
+    """Makes what users know of what a run brought: run items and replies."""
+
+    def items(
+        self, state: AgentState, facts: Sequence[Fact], agents: dict[str, Any], first: str, options: Options
+    ) -> list[Any]: ...
+    def responses(self, state: AgentState, facts: Sequence[Fact]) -> list[ModelResponse]: ...
+    def handed_off(self, outputs: Sequence[Item], source: Any, target: Any) -> list[Any]: ...
+
+
 @dataclass(frozen=True)
 class Crew:
-    """The agents of a graph: ``first`` begins, and handoffs lead to the others."""
+    """The agents of a graph: ``first`` begins, and handoffs lead to the others. ``shown``: how functions
+    inside of a run are shown what it brought."""
 
     first: str
     agents: dict[str, AgentSpec[Any]]
+    shown: Shown | None = None
 
     def output(self, values: Mapping[str, Any]) -> Any:
         """The run's output as JSON: of the last agent's output type where it has one, else text."""

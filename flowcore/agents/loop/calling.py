@@ -1,0 +1,165 @@
+"""One call of a function tool: its guardrails, its hooks, the call itself, and the record of it."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, Literal
+
+from pydantic_core import to_jsonable_python
+
+from flowcore.agents.agent import AgentSpec
+from flowcore.agents.context import Decision, RunContextWrapper, ToolContext
+from flowcore.agents.items import function_output
+from flowcore.agents.lifecycle import fire
+from flowcore.agents.options import Options
+from flowcore.agents.run_config import ToolErrorFormatterArgs
+from flowcore.agents.tool_guardrails import Verdicts, as_json, judge_input, judge_output
+from flowcore.agents.tools import FunctionTool
+from flowcore.engine.context import Context
+from flowcore.errors import UserError
+from flowcore.graph.values import shorten
+from flowcore.models.base import Item
+
+REJECTED = "Tool execution was not approved."
+"""What the model reads of a call that was rejected without a message."""
+
+
+class Call:
+    """One call of the reply: the ``tool`` it's for (None: nobody's here), its ``key``, the key of the ``question``
+    whether it may be made, what was ``decided`` of it, and the record of guardrails that ``judged`` it before that."""
+
+    __slots__ = ("decision", "item", "judged", "key", "question", "tool")
+
+    def __init__(self, position: int, item: Item, tool: FunctionTool | None, question: str) -> None:
+        self.item = item
+        self.tool = tool
+        self.key = f"{position}:{item.get('call_id') or item.get('id')}"
+        self.question = question
+        self.decision: Decision | None = None
+        self.judged: dict[str, Any] | None = None
+
+    @property
+    def name(self) -> str:
+        """The tool's name, with its namespace where it has one."""
+        return str(getattr(self.tool, "qualified_name", None) or self.item["name"])
+
+    @property
+    def arguments(self) -> str:
+        """As the model wrote them: JSON text."""
+        return self.item.get("arguments") or ""
+
+    def context(
+        self, ctx: Context, options: Options, wrapper: RunContextWrapper[Any], agent: AgentSpec[Any]
+    ) -> ToolContext[Any]:
+        """What the tool is handed."""
+        return ToolContext.from_agent_context(
+            wrapper,
+            self.item["call_id"],
+            self.item,
+            agent,
+            tool_name=self.item["name"],
+            tool_arguments=self.arguments,
+            tool_namespace=getattr(self.tool, "tool_namespace", None),
+            run_config=options.config,
+            idempotency_key=ctx.idempotency_key(self.key),
+        )
+
+
+async def perform(
+    ctx: Context, options: Options, wrapper: RunContextWrapper[Any], agent: AgentSpec[Any], call: Call
+) -> dict[str, Any]:
+    """Make the call; its record ``{item, value?, verdicts?, custom?}``, or ``{tripped, verdicts}``."""
+    tool = call.tool
+    assert tool is not None
+    tool_ctx = call.context(ctx, options, wrapper, agent)
+    call_id = tool_ctx.tool_call_id
+    hooks, own = options.hooks, agent.hooks
+    verdicts: list[dict[str, Any]] = []
+    if tool.tool_input_guardrails:
+        found = await judge_input(tool, tool_ctx, agent)
+        options.results += found.results
+        verdicts += as_json(found.results, tool, call_id)
+        if found.tripped is not None or found.message is not None:
+            return record_of(call, found, verdicts) or {}
+    if hooks is not None or own is not None:
+        await fire("on_tool_start", hooks, own, tool_ctx, agent, tool)
+    formatter = options.config.tool_error_formatter
+    if formatter is None:
+        value = await tool.invoke(tool_ctx, call.arguments)
+    else:
+
+        async def say(told: str, error: Exception) -> str | None:
+            return await formatted(options, wrapper, call, "tool_exception", told, error)
+
+        value = await tool.invoke(tool_ctx, call.arguments, format_error=say)
+    if tool.tool_output_guardrails:
+        found = await judge_output(tool, tool_ctx, agent, value)
+        options.results += found.results
+        verdicts += as_json(found.results, tool, call_id)
+        if found.tripped is not None:
+            return record_of(call, found, verdicts) or {}
+        if found.message is not None:
+            value = found.message
+    if hooks is not None or own is not None:
+        await fire("on_tool_end", hooks, own, tool_ctx, agent, tool, value)
+    options.values[ctx.visit, call_id] = value
+    record: dict[str, Any] = {"item": function_output(call_id, tool.wire_output(value))}
+    if verdicts:
+        record["verdicts"] = verdicts
+    if agent.tool_use_behavior != "run_llm_again":
+        record["value"] = value_as_json(value)
+    if tool.custom_data_extractor is not None:
+        custom = await tool.custom_data(tool_ctx, value, record["item"])
+        if custom is not None:
+            record["custom"] = value_as_json(custom)
+    return record
+
+
+def record_of(call: Call, found: Verdicts, verdicts: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The record of a call that its guardrails don't let pass; None: they do."""
+    if found.tripped is not None:
+        return {"tripped": verdicts[-1], "verdicts": verdicts}
+    if found.message is None:
+        return None
+    return {"item": function_output(call.item["call_id"], found.message), "value": found.message, "verdicts": verdicts}
+
+
+async def rejected(options: Options, wrapper: RunContextWrapper[Any], call: Call, decision: Decision) -> dict[str, Any]:
+    """The record of a call that a person rejected."""
+    told = decision.message
+    if told is None:
+        told = await formatted(options, wrapper, call, "approval_rejected", REJECTED)
+    return {"item": function_output(call.item["call_id"], told), "value": told}
+
+
+async def unknown(options: Options, wrapper: RunContextWrapper[Any], call: Call) -> dict[str, Any]:
+    """The record of a call to a tool that isn't there."""
+    told = await formatted(options, wrapper, call, "tool_not_found", f"Tool '{call.item['name']}' not found.")
+    return {"item": function_output(call.item["call_id"], told), "value": told}
+
+
+async def formatted(
+    options: Options,
+    wrapper: RunContextWrapper[Any],
+    call: Call,
+    kind: Literal["approval_rejected", "tool_not_found", "tool_exception"],
+    default: str,
+    error: Exception | None = None,
+) -> str:
+    """What the model is told of trouble with a call, by the run's formatter where it has one."""
+    formatter = options.config.tool_error_formatter
+    if formatter is None:
+        return default
+    made = formatter(ToolErrorFormatterArgs(kind, "function", call.name, call.item["call_id"], default, wrapper, error))
+    if inspect.isawaitable(made):
+        made = await made
+    if made is None:
+        return default
+    if not isinstance(made, str):
+        raise UserError(f"tool_error_formatter returns a text or None, not {shorten(made)}")
+    return made
+
+
+def value_as_json(value: Any) -> Any:
+    """A tool's value as data; what isn't data is told by its text."""
+    return to_jsonable_python(value, by_alias=False, fallback=str, inf_nan_mode="strings")
