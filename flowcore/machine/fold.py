@@ -221,7 +221,7 @@ def _forked(schema: Schema, s: Snapshot, fact: Resumed) -> None:
             s.elders.setdefault((visit.node, visit.number), base)
     s.base = (base, fact.seq - 1)
     s.root, s.parent = fact.root or s.run, fact.parent
-    s.meta = {name: value for name, value in s.meta.items() if name != "session"}
+    s.meta = {name: value for name, value in s.meta.items() if not name.startswith("session")}
     if fact.session is not None:
         s.meta["session"] = fact.session
     if s.idle_since is None:

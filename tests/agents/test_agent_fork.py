@@ -14,12 +14,14 @@ from flowcore import (
     NotPaused,
     Options,
     RunConfig,
+    Runner,
+    SQLiteSession,
     function_tool,
     input_guardrail,
 )
 from flowcore.engine.run import load, resume, start
 from flowcore.machine.facts import Transition
-from flowcore.testing import finish, message
+from flowcore.testing import ScriptedModel, finish, message
 
 
 def at(run: Any, to: str, on: str | None = None) -> list[int]:
@@ -146,3 +148,14 @@ async def test_an_agent_that_is_a_tool_begins_anew_in_a_fork_from_before_its_cal
     assert asked.run.startswith(f"{fork.id}/run_tools.1/")
     assert await finish(fork) == "done"
     assert [one.root for one in await store.requests()] == [run.id]
+
+
+async def test_a_fork_doesnt_write_to_the_session_elsewhere_that_its_base_writes_to(tmp_path):
+    session = SQLiteSession("talk", tmp_path / "talk.db")
+    clerk = Agent(name="A", model=ScriptedModel(["one", "two"]))
+    result = await Runner.run(clerk, "hi", session=session)
+    kept = await session.get_items()
+    fork = await result.run.fork(0)
+    assert (await fork).output == "two"
+    assert await session.get_items() == kept
+    session.close()
