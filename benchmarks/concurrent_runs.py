@@ -2,9 +2,10 @@
 
     uv run python benchmarks/concurrent_runs.py [--runs 1000] [--turns 5] [--delay 0.05] [--rounds 5] [--json]
 
-A run is ``turns`` turns (a model call, one tool call) and a last model call, so ideally it takes ``(turns + 1) * delay``
-seconds however many there are. The bare loop is the same walk written by hand over the same model, measured in the
-same process; the collector's share is what Python's garbage collection took of a round. Figures are medians.
+A run is ``turns`` turns (a model call, one tool call) and a last model call, so ideally it takes
+``(turns + 1) * delay`` seconds however many there are. The bare loop is the same walk written by hand over the same
+model, measured in the same process; the collector's share is what Python's garbage collection took of a round. Figures
+are medians.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 from flowcore import Agent, ModelSettings, RunConfig, Runner, function_tool
-from flowcore.models.base import ModelTracing
-from flowcore.testing import ModelStep, ScriptedModel, function_call, message
+from flowcore.models.base import Model, ModelResponse, ModelTracing
+from flowcore.models.usage import Usage
+from flowcore.testing import function_call, message
 
 
 @function_tool
@@ -32,16 +34,24 @@ async def add(a: int, b: int) -> int:
 ADDER: Agent = Agent(name="Adder", instructions="You add.", tools=[add])
 
 
-def slow_model(turns: int, delay: float) -> ScriptedModel:
+class SlowModel(Model):
     """A model that takes ``delay`` seconds a call; it calls ``add`` for ``turns`` turns and then answers."""
-    call = ModelStep([function_call("add", {"a": 1, "b": 2})], delay=delay)
-    end = ModelStep([message("done")], delay=delay)
-    return ScriptedModel(lambda asked: call if asked.turn < turns else end, record=False)
+
+    def __init__(self, turns: int, delay: float) -> None:
+        self.turns = turns
+        self.delay = delay
+
+    async def get_response(self, *asked: Any, **more: Any) -> ModelResponse:
+        await asyncio.sleep(self.delay)
+        self.turns -= 1
+        if self.turns < 0:
+            return ModelResponse([message("done")], Usage(requests=1))
+        return ModelResponse([function_call("add", {"a": 1, "b": 2}, f"call_{self.turns}")], Usage(requests=1))
 
 
 async def bare(turns: int, delay: float) -> None:
     """The loop as one writes it by hand."""
-    model, settings = slow_model(turns, delay), ModelSettings()
+    model, settings = SlowModel(turns, delay), ModelSettings()
     items: list[dict[str, Any]] = [{"role": "user", "content": "go"}]
     while True:
         reply = await model.get_response("You add.", items, settings, [add], None, [], ModelTracing.DISABLED)
@@ -57,7 +67,7 @@ async def bare(turns: int, delay: float) -> None:
 
 async def agent(turns: int, delay: float) -> None:
     """The same as an agent's run."""
-    config = RunConfig(model=slow_model(turns, delay))
+    config = RunConfig(model=SlowModel(turns, delay))
     result = await Runner.run(ADDER, "go", max_turns=None, run_config=config)
     assert result.final_output == "done"
 
