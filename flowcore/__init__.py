@@ -10,9 +10,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from flowcore.sdk_paths import install
+
 _HOMES: dict[str, tuple[str, ...]] = {
-    "flowcore.agents.agent": ("MCPConfig", "StopAtTools", "ToolsToFinalOutputResult"),
-    "flowcore.agents.context": ("AgentHookContext", "RunContextWrapper", "ToolContext"),
+    "flowcore.agents.agent": (
+        "AgentBase", "MCPConfig", "StopAtTools", "ToolsToFinalOutputFunction", "ToolsToFinalOutputResult",
+    ),
+    "flowcore.agents.context": ("AgentHookContext", "RunContextWrapper", "TContext", "ToolContext"),
     "flowcore.agents.guardrails": (
         "GuardrailFunctionOutput", "InputGuardrail", "InputGuardrailResult", "OutputGuardrail", "OutputGuardrailResult",
         "input_guardrail", "output_guardrail",
@@ -141,7 +145,9 @@ _HOMES: dict[str, tuple[str, ...]] = {
     ),
     "flowcore.tracing.spans": ("Span", "SpanError"),
     "flowcore.tracing.traces": ("Trace",),
+    "openai": ("AsyncOpenAI",),
 }  # fmt: skip
+install()
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __version__ = "0.1.0"

@@ -1,10 +1,15 @@
 """The public names, for type checkers. `tests/test_facade.py` holds it against `__init__.py`."""
 
+from openai import AsyncOpenAI as AsyncOpenAI
+
+from flowcore.agents.agent import AgentBase as AgentBase
 from flowcore.agents.agent import MCPConfig as MCPConfig
 from flowcore.agents.agent import StopAtTools as StopAtTools
+from flowcore.agents.agent import ToolsToFinalOutputFunction as ToolsToFinalOutputFunction
 from flowcore.agents.agent import ToolsToFinalOutputResult as ToolsToFinalOutputResult
 from flowcore.agents.context import AgentHookContext as AgentHookContext
 from flowcore.agents.context import RunContextWrapper as RunContextWrapper
+from flowcore.agents.context import TContext as TContext
 from flowcore.agents.context import ToolContext as ToolContext
 from flowcore.agents.guardrails import GuardrailFunctionOutput as GuardrailFunctionOutput
 from flowcore.agents.guardrails import InputGuardrail as InputGuardrail
@@ -310,6 +315,7 @@ __all__ = [
     "END",
     "START",
     "Agent",
+    "AgentBase",
     "AgentHookContext",
     "AgentHooks",
     "AgentOutputSchema",
@@ -322,6 +328,7 @@ __all__ = [
     "AgentsException",
     "AlreadyResumed",
     "Ask",
+    "AsyncOpenAI",
     "AsyncSQLiteSession",
     "Base",
     "Bound",
@@ -493,6 +500,7 @@ __all__ = [
     "StoreError",
     "StoreSession",
     "StreamEvent",
+    "TContext",
     "TResponseInputItem",
     "TaskSpanData",
     "Tool",
@@ -530,6 +538,7 @@ __all__ = [
     "ToolSearchOutputItem",
     "ToolSearchTool",
     "ToolTimeoutError",
+    "ToolsToFinalOutputFunction",
     "ToolsToFinalOutputResult",
     "Trace",
     "TracingConfig",

@@ -48,6 +48,7 @@ FACADES = {
     "flowcore/models/__init__.py",
     "flowcore/mcp/__init__.py",
     "flowcore/tracing/__init__.py",
+    "flowcore/sdk_paths.py",
 }
 """The lazy facades: they import by name, from a table of their own."""
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, TypedDict
+from typing import Any, Generic, TypeAlias, TypedDict
 
 from typing_extensions import TypeVar
 
@@ -18,7 +18,7 @@ from flowcore.agents.lifecycle import AgentHooksBase, validate_agent_hooks
 from flowcore.agents.namespaces import colliding, qualified_tools
 from flowcore.agents.output import AgentOutputSchema, AgentOutputSchemaBase
 from flowcore.agents.prompts import DynamicPromptFunction, Prompt, resolve_prompt
-from flowcore.agents.tools import FunctionTool, ToolErrorFunction, function_tool
+from flowcore.agents.tools import FunctionTool, FunctionToolResult, ToolErrorFunction, function_tool
 from flowcore.errors import UserError
 from flowcore.graph.state import listed
 from flowcore.graph.values import shorten
@@ -51,6 +51,13 @@ class ToolsToFinalOutputResult:
 
     is_final_output: bool
     final_output: Any = None
+
+
+ToolsToFinalOutputFunction: TypeAlias = Callable[
+    [RunContextWrapper[TContext], list[FunctionToolResult]],
+    ToolsToFinalOutputResult | Awaitable[ToolsToFinalOutputResult],
+]
+"""A ``tool_use_behavior`` that looks at the tools' results."""
 
 
 @dataclass(eq=False)
@@ -232,6 +239,10 @@ class AgentSpec(Generic[TContext]):
     async def get_prompt(self, context: RunContextWrapper[Any]) -> Prompt | None:
         """The stored prompt that the model's provider is to use. Raises UserError."""
         return await resolve_prompt(self.prompt, context, self)
+
+
+AgentBase = AgentSpec
+"""The name that others know, for annotations: an agent of whatever kind."""
 
 
 async def offered(those: list[Any], context: RunContextWrapper[Any], agent: AgentSpec[Any]) -> list[Any]:

@@ -20,7 +20,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "ToolFilterStatic",
         "create_static_tool_filter",
     ),
-    "flowcore.mcp.server": ("MCPServer",),
+    "flowcore.mcp.base": ("MCPServer",),
     "flowcore.mcp.tools": ("MCPFunctionTool",),
     "flowcore.mcp.transports": (
         "MCPServerSse",

@@ -1,5 +1,6 @@
 """The public names, for type checkers. `tests/mcp/test_mcp_facade.py` holds it against `__init__.py`."""
 
+from flowcore.mcp.base import MCPServer as MCPServer
 from flowcore.mcp.manager import MCPServerManager as MCPServerManager
 from flowcore.mcp.options import LocalMCPApprovalCallable as LocalMCPApprovalCallable
 from flowcore.mcp.options import MCPToolCustomDataContext as MCPToolCustomDataContext
@@ -12,7 +13,6 @@ from flowcore.mcp.options import ToolFilterCallable as ToolFilterCallable
 from flowcore.mcp.options import ToolFilterContext as ToolFilterContext
 from flowcore.mcp.options import ToolFilterStatic as ToolFilterStatic
 from flowcore.mcp.options import create_static_tool_filter as create_static_tool_filter
-from flowcore.mcp.server import MCPServer as MCPServer
 from flowcore.mcp.tools import MCPFunctionTool as MCPFunctionTool
 from flowcore.mcp.transports import MCPServerSse as MCPServerSse
 from flowcore.mcp.transports import MCPServerSseParams as MCPServerSseParams

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from flowcore.agents.context import RunContextWrapper
 from flowcore.agents.tools import ToolErrorFunction
 from flowcore.errors import UserError
+from flowcore.mcp.base import UNSET, MCPServer, _Unset
 from flowcore.mcp.filters import check_filter, filtered
 from flowcore.mcp.link import Asked, Link, Streams, leaves, require_mcp
 from flowcore.mcp.naming import shown_name
 from flowcore.mcp.options import MCPToolCustomDataExtractor, MCPToolMetaResolver, RequireApproval, ToolFilter
-from flowcore.mcp.server import UNSET, MCPServer, _Unset
 
 if TYPE_CHECKING:
     from mcp import Client, MCPError

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
+from flowcore.mcp.base import MCPServer
 from flowcore.mcp.naming import shown_name
-from flowcore.mcp.server import MCPServer
 
 logger = logging.getLogger("flowcore.mcp")
 

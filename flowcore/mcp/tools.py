@@ -25,7 +25,7 @@ from flowcore.mcp.results import output_of
 if TYPE_CHECKING:
     from mcp.types import CallToolResult, Tool
 
-    from flowcore.mcp.server import MCPServer
+    from flowcore.mcp.base import MCPServer
 
 logger = logging.getLogger("flowcore.mcp")
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal, NotRequired, TextIO, TypeAlias, 
 
 from flowcore.agents.tools import ToolErrorFunction
 from flowcore.errors import UserError
+from flowcore.mcp.base import UNSET, _Unset
 from flowcore.mcp.client import ConnectedServer, MessageHandler
 from flowcore.mcp.link import ASKED, Link, Streams
 from flowcore.mcp.options import MCPToolCustomDataExtractor, MCPToolMetaResolver, RequireApproval, ToolFilter
-from flowcore.mcp.server import UNSET, _Unset
 
 if TYPE_CHECKING:
     from httpx2 import AsyncClient, Response

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from flowcore.agents.context import RunContextWrapper
 from flowcore.agents.tools import FunctionTool, ToolErrorFunction, default_tool_error_function
 from flowcore.errors import UserError
-from flowcore.mcp.server import MCPServer
+from flowcore.mcp.base import MCPServer
 from flowcore.mcp.tools import MCPFunctionTool, invoke, make_tool
 
 if TYPE_CHECKING:
