@@ -42,13 +42,13 @@ class Tree:
         self.claim: Claim | None = None
         self.out: Sink | None = None
         self.lives: dict[str, Live] = {}
-        self.mail: list[Letter] = []
+        self.mail: Sequence[Letter] = ()
         self.broken: RunConflict | StoreError | None = None
-        self.watches: list[Watch] | None = None
+        self.watches: Sequence[Watch] | None = None
         self._sinks: Sequence[Sink] = ()
         self._taken = _NONE
         self._wake: asyncio.Event | None = None
-        self._ready: list[Append] = []
+        self._ready: Sequence[Append] = ()
         self._turn: asyncio.Future[None] | None = None
         self._writer: asyncio.Task[None] | None = None
         self._poking: asyncio.Task[None] | None = None
@@ -74,7 +74,7 @@ class Tree:
         self.claim = claim
         self.broken = None
         self.lives.clear()
-        self.mail.clear()
+        self.mail = ()
         self._taken = _NONE
         self.holder.hold(self)
 
@@ -107,7 +107,7 @@ class Tree:
     def observe(self, live: Live) -> None:
         """Ask the observers of this process, once, for whom the root run begins to move here."""
         if self.watches is None:
-            self.watches = [watch for one in OBSERVERS if (watch := one.watch(live)) is not None]
+            self.watches = tuple(watch for one in OBSERVERS if (watch := one.watch(live)) is not None)
 
     def tell(self, what: Committed | Noted) -> None:
         """Hand something to the observers. An observer's error is no trouble of the run's."""
@@ -130,7 +130,7 @@ class Tree:
     async def append(self, members: Sequence[Append]) -> None:
         """Write members, together with whatever else is ready. Returns when they're committed. Raises RunConflict,
         StoreError."""
-        self._ready.extend(members)
+        self._ready = [*self._ready, *members]
         if self._turn is None:
             self._turn = self.loop.create_future()
         turn = self._turn
@@ -165,7 +165,7 @@ class Tree:
         try:
             while self._turn is not None:
                 turn, members = self._turn, self._ready
-                self._turn, self._ready = None, []
+                self._turn, self._ready = None, ()
                 try:
                     await self._try(members)
                 except (RunConflict, StoreError) as error:
@@ -179,7 +179,7 @@ class Tree:
                 if waiting is not None and not waiting.done():
                     waiting.set_exception(self.broken if isinstance(error, asyncio.CancelledError) else error)
                     waiting.exception()
-            self._turn, self._ready = None, []
+            self._turn, self._ready = None, ()
             if isinstance(error, asyncio.CancelledError):
                 raise
         finally:
@@ -254,7 +254,7 @@ class Tree:
         for letter in await self.store.inbox(self.root):
             if letter.id not in self._taken:
                 self._taken |= {letter.id}
-                self.mail.append(letter)
+                self.mail = [*self.mail, letter]
 
 
 class Live:
@@ -460,7 +460,7 @@ class Live:
         all_of_it = s.standing == "done" and self.above is None
         mine = [letter for letter in mail if all_of_it or letter.run == self.id]
         if mine:
-            mail[:] = [letter for letter in mail if letter not in mine]
+            self.tree.mail = [letter for letter in mail if letter not in mine]
             await self.commit(*self._signals(mine), consumed=[letter.id for letter in mine])
             if s.cancel_asked:
                 self.interrupt()

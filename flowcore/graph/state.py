@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from typing import Annotated, Any, ClassVar, Generic, NoReturn, TypeVar, get_type_hints
@@ -72,13 +71,12 @@ class Locked(list[T], Generic[T]):
 class Elements(Locked[T], Generic[T]):
     """A read-only list that knows which fact brought each of its elements."""
 
-    __slots__ = ("_firsts", "_seqs")
-    _firsts: list[int]  # position of the first element that a fact brought, for each fact that brought any
-    _seqs: list[int]  # the seq of that fact
+    __slots__ = ("_origins",)
+    _origins: dict[int, int]  # by position of the first element that a fact brought: the fact's seq; rising
 
     def __init__(self, elements: Iterable[T] = ()) -> None:
         super().__init__(elements)
-        self._firsts, self._seqs = ([0], [0]) if len(self) else ([], [])
+        self._origins = {0: 0} if len(self) else {}
 
     def key(self, position: int) -> Key:
         """The stable name of the element at a position (negative ones count from the end)."""
@@ -86,20 +84,24 @@ class Elements(Locked[T], Generic[T]):
             position += len(self)
         if not 0 <= position < len(self):
             raise IndexError(f"position {position} of {len(self)} elements")
-        fact = bisect_right(self._firsts, position) - 1
-        return Key(self._seqs[fact], position - self._firsts[fact])
+        first = next(first for first in reversed(self._origins) if first <= position)
+        return Key(self._origins[first], position - first)
 
     def keys(self) -> list[Key]:
         """Every element's key, in order."""
-        return [self.key(position) for position in range(len(self))]
+        ends = [*self._origins, len(self)][1:]
+        return [
+            Key(seq, position - first)
+            for (first, seq), end in zip(self._origins.items(), ends, strict=True)
+            for position in range(first, end)
+        ]
 
     def grow(self, new: Iterable[T], seq: int) -> None:
         """For ``fold`` alone: take in what a fact brought."""
         before = len(self)
         list.extend(self, map(frozen, new))
         if len(self) > before:
-            self._firsts.append(before)
-            self._seqs.append(seq)
+            self._origins[before] = seq
 
 
 class Frozen(dict[str, T], Generic[T]):

@@ -192,6 +192,8 @@ def _is_tree(annotation: Any) -> bool | Callable[[Any], bool]:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is dict and arguments[0] is str and arguments[1] is JsonValue:
         return lambda value: type(value) is dict
+    if origin is dict and arguments[0] is str and arguments[1] in (bool, int):
+        return _is_dict_of(arguments[1])
     if origin is list:
         (inner,) = arguments
         if inner is JsonValue:
@@ -214,6 +216,11 @@ def _is_tree(annotation: Any) -> bool | Callable[[Any], bool]:
 def _is_list_of(cls: type) -> Callable[[Any], bool]:
     only = frozenset({cls})
     return lambda value: type(value) is list and only.issuperset(map(type, value))
+
+
+def _is_dict_of(cls: type) -> Callable[[Any], bool]:
+    only = frozenset({cls})
+    return lambda value: type(value) is dict and only.issuperset(map(type, value.values()))
 
 
 def _is_scalar(cls: type) -> Callable[[Any], bool]:

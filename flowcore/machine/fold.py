@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 from flowcore.errors import StoreError, UpdateError, UserError
 from flowcore.graph.node import LIMIT, OVER_BUDGET, RETRY
@@ -20,7 +20,9 @@ from flowcore.machine.facts import (
     Started,
     Transition,
 )
-from flowcore.machine.snapshot import Question, Snapshot, Visit
+from flowcore.machine.snapshot import NOTHING, Question, Snapshot, Visit
+
+V = TypeVar("V")
 
 
 def fold(schema: Schema, s: Snapshot, fact: Fact) -> None:
@@ -72,7 +74,7 @@ def _transition(schema: Schema, s: Snapshot, fact: Transition) -> None:
         _join(schema, s, fact, fact.update, visit)
     s.moved = fact.seq
     if fact.on in _BODILESS:
-        s.spun[fact.node] = dict(s.ran)
+        s.spun = {**s.spun, fact.node: dict(s.ran)}
     else:
         _ran(s, visit)
     if visit.intents:
@@ -131,7 +133,7 @@ def _ran(s: Snapshot, visit: Visit) -> None:
 
 def _effect(schema: Schema, s: Snapshot, fact: Effect) -> None:
     visit = _visit_of(s, fact)
-    visit.effects[fact.key] = fact
+    visit.effects = _with(visit.effects, fact.key, fact)
     _ran(s, visit)
     if fact.usage:
         _spend(s, fact.usage)
@@ -139,13 +141,13 @@ def _effect(schema: Schema, s: Snapshot, fact: Effect) -> None:
 
 def _intent(schema: Schema, s: Snapshot, fact: Intent) -> None:
     visit = _visit_of(s, fact)
-    visit.intents[fact.key] = fact
+    visit.intents = _with(visit.intents, fact.key, fact)
     _ran(s, visit)
 
 
 def _request(schema: Schema, s: Snapshot, fact: Request) -> None:
-    question = Question(fact)
-    _visit_of(s, fact).questions[fact.key] = question
+    visit, question = _visit_of(s, fact), Question(fact)
+    visit.questions = _with(visit.questions, fact.key, question)
     s.open[fact.key] = question
 
 
@@ -216,9 +218,8 @@ def _forked(schema: Schema, s: Snapshot, fact: Resumed) -> None:
         s.values = schema.begin(fact.input)
     if fact.update:
         _join(schema, s, fact, fact.update, s.visit)
-    for visit in s.visits.values():
-        if visit.ran:
-            s.elders.setdefault((visit.node, visit.number), base)
+    here = {(visit.node, visit.number): base for visit in s.visits.values() if visit.ran}
+    s.elders = {**here, **s.elders}
     s.base = (base, fact.seq - 1)
     s.root, s.parent = fact.root or s.run, fact.parent
     s.meta = {name: value for name, value in s.meta.items() if not name.startswith("session")}
@@ -240,6 +241,14 @@ def _in_order(visit: Visit, error: dict[str, Any] | None) -> None:
     error doesn't say that nothing happened."""
     if error is None or error.get("kind") not in _LEAVES_DOUBT:
         visit.intents = {key: one for key, one in visit.intents.items() if one.on_crash == "check"}
+
+
+def _with(known: Mapping[str, V], key: str, value: V) -> Mapping[str, V]:
+    """A visit's mapping with one more entry; it grows in place once it's the visit's own."""
+    if known is NOTHING or not isinstance(known, dict):
+        return {key: value}
+    known[key] = value
+    return known
 
 
 def _visit_of(s: Snapshot, fact: Fact) -> Visit:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from flowcore.graph.state import Frozen
 from flowcore.machine.facts import Effect, Intent, Request, Standing
+
+NOTHING: Mapping[Any, Any] = Frozen()
+"""An empty mapping that all share: most visits have neither effects nor questions, and a run has many visits."""
 
 
 class Question:
@@ -33,9 +37,9 @@ class Visit:
         self.opened = opened
         self.attempt = 1
         self.ran = False
-        self.effects: dict[str, Effect] = {}
-        self.intents: dict[str, Intent] = {}
-        self.questions: dict[str, Question] = {}
+        self.effects: Mapping[str, Effect] = NOTHING
+        self.intents: Mapping[str, Intent] = NOTHING
+        self.questions: Mapping[str, Question] = NOTHING
 
     def __repr__(self) -> str:
         return f"<{self.node}.{self.number} attempt {self.attempt}>"
@@ -73,7 +77,7 @@ class Snapshot:
         self.moved = -1
         self.above = -1
         self.base: tuple[str, int] | None = None
-        self.elders: dict[tuple[str, int], str] = {}
+        self.elders: Mapping[tuple[str, int], str] = NOTHING
         self.created = 0.0
         self.at = 0.0
         self.standing: Standing = "running"
@@ -90,7 +94,7 @@ class Snapshot:
         self.due: float | None = None
         self.idle = 0.0
         self.idle_since: float | None = None
-        self.spun: dict[str, dict[str, int]] = {}
+        self.spun: Mapping[str, dict[str, int]] = NOTHING
         self.not_before: float | None = None
         self.error: dict[str, Any] | None = None
         self.cause: dict[str, Any] | None = None
