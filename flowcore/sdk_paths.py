@@ -53,6 +53,7 @@ _PATHS: dict[str, tuple[str, ...]] = {
     "strict_schema": ("agents.schema",),
     "tool": ("agents.tools", "agents.hosted", "agents.origins", "agents.namespaces", "agents.context"),
     "tool_context": ("agents.context",),
+    "tool_guardrails": ("agents.tool_guardrails",),
     "tracing.setup": ("tracing.provider",),
     "tracing.util": ("tracing.ids",),
     "usage": ("models.usage",),
