@@ -49,7 +49,7 @@ class Turn:
 
     ``added``: input that was sent to the run and that the model hasn't seen. ``raised``: what the model's call raised;
     errors of anything else aren't tried again; ``delay``: seconds until it's tried again, None: it isn't.
-    ``streamed``: something of the reply was handed out.
+    ``streamed``: something of the reply was handed out. ``usage``: what the reply used, where it came to this process.
     """
 
     agent: AgentSpec[Any]
@@ -66,6 +66,7 @@ class Turn:
     raised: BaseException | None = None
     delay: float | None = None
     streamed: bool = False
+    usage: Usage | None = None
 
     def again(self, call: Any) -> bool:
         """Whether the failed call is tried again."""
@@ -104,11 +105,13 @@ async def call_model(state: AgentState, ctx: Context) -> Outcome:
         return Goto("tripped", tripped=tripped, **update, **await save(state, ctx, options, added))
     if keys:
         new = [Of(MODEL, "output", i) for i in range(len(reply["output"]))]
-    on, more, told = await _classified(state, ctx, turn, reply["output"], options)
+    on, more, told = await _classified(state, ctx, turn, reply, options)
     update["items"] = [*added, *new, *told]
     update["reply_at"] = len(state.items) + len(added)
     _note_progress(state, ctx, turn, reply, update)
     update.update(more)
+    if keys:  # nobody objects to the input: the session has it from here on
+        update.update(await save(state, ctx, options))
     return Goto(on, **update)
 
 
@@ -236,6 +239,7 @@ async def _call(state: AgentState, ctx: Context, turn: Turn, options: Options) -
         ctx.spend(requests=1)  # it was made, whatever came of it
         raise
     _spend(ctx, reply.usage)
+    turn.usage = reply.usage
     if reply.raw_output is not None:
         options.raw.update(((ctx.visit, i), raw) for i, raw in enumerate(reply.raw_output, start=len(turn.added)))
     if hooks is not None or own is not None:
@@ -378,17 +382,18 @@ def _seen(future: asyncio.Future[Any]) -> None:
 
 
 async def _classified(
-    state: AgentState, ctx: Context, turn: Turn, output: list[Item], options: Options
+    state: AgentState, ctx: Context, turn: Turn, reply: dict[str, Any], options: Options
 ) -> tuple[Any, dict[str, Any], list[Item]]:
     """``_classify``, and what a handler of ``invalid_final_output`` makes of output that can't be."""
     try:
-        return _classify(state, turn, output, options)
+        return _classify(state, turn, reply["output"], options)
     except InvalidOutput as error:
-        result = await handled(state, ctx, options, INVALID, error.told, output)
+        whole = ModelResponse(reply["output"], turn.usage or Usage(), reply["response_id"])
+        result = await handled(state, ctx, options, INVALID, error.told, whole)
         if result is None:
             raise error.told from error
         update = final_update(turn.agent, result)
-        return "output", update, told_of(update, result)
+        return "output", update, told_of(turn.agent, update, result)
 
 
 class InvalidOutput(Exception):

@@ -62,7 +62,7 @@ async def input_guardrails(state: AgentState, ctx: Context) -> Goto[Literal["pas
     options = options_of(ctx, state)
     judges = input_judges(agent, options, parallel=False)
     if not judges:
-        return Goto("passed")
+        return Goto("passed", **await _admitted(state, ctx, options, agent))
     subject = input_of(state)
     keys = keys_of(judges)
     asked = (ask(ctx, options, key, "input", agent, judge, subject) for key, judge in zip(keys, judges, strict=True))
@@ -71,7 +71,13 @@ async def input_guardrails(state: AgentState, ctx: Context) -> Goto[Literal["pas
         if verdict["tripped"]:
             saved = await save(state, ctx, options)
             return Goto("tripped", verdicts=[Of(key) for key in keys], tripped=verdict, **saved)
-    return Goto("passed", verdicts=[Of(key) for key in keys])
+    admitted = await _admitted(state, ctx, options, agent)
+    return Goto("passed", verdicts=[Of(key) for key in keys], **admitted)
+
+
+async def _admitted(state: AgentState, ctx: Context, options: Options, agent: AgentSpec[Any]) -> dict[str, Any]:
+    """The input is in its session once nobody objects; those that judge beside the model call speak later."""
+    return {} if input_judges(agent, options, parallel=True) else await save(state, ctx, options)
 
 
 def input_of(state: AgentState) -> Any:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from flowcore.agents.context import RunContextWrapper
+from flowcore.agents.items import is_message
 from flowcore.agents.loop.state import AgentState
 from flowcore.agents.options import Options
 from flowcore.agents.session import Session, ask
-from flowcore.agents.session_input import limited
+from flowcore.agents.session_input import CALL_OF, limited
 from flowcore.engine.context import Context
 from flowcore.errors import UserError
 from flowcore.models.base import Item
@@ -30,12 +32,17 @@ async def save(
     session, elsewhere = meta.get("session"), meta.get(FOREIGN)
     if session is None and elsewhere is None:
         return {}
-    unsaved = [*state.items[state.saved : upto], *(new or ())]
-    if unsaved and session is not None:
+    into = elsewhere if session is None else session
+    saved = state.saved if state.saved_in in (None, into) else 0  # a fork may write to another one than its base
+    unsaved = [*state.items[saved:upto], *(new or ())]
+    if not unsaved:
+        return {}
+    if session is not None:
         ctx.to_session(session, unsaved)
-    elif unsaved:
-        await _write(ctx, options, foreign_session(ctx, options), unsaved, state.response_id)
-    return {"saved": state.saved + len(unsaved)}
+    else:
+        await _write(state, ctx, options, foreign_session(ctx, options), unsaved)
+    noted = {} if state.saved_in == into else {"saved_in": into}
+    return {"saved": saved + len(unsaved), **noted}
 
 
 def foreign_session(ctx: Context, options: Options) -> Session:
@@ -50,7 +57,7 @@ def foreign_session(ctx: Context, options: Options) -> Session:
     return session
 
 
-async def _write(ctx: Context, options: Options, session: Session, items: list[Item], response_id: str | None) -> None:
+async def _write(state: AgentState, ctx: Context, options: Options, session: Session, items: list[Item]) -> None:
     """Add items to a session elsewhere, once."""
     wrapper = options.wrapper(ctx)
 
@@ -59,16 +66,63 @@ async def _write(ctx: Context, options: Options, session: Session, items: list[I
         return len(items)
 
     async def happened() -> dict[str, Any] | None:
-        tail = await ask(session, "get_items", len(items), wrapper=wrapper)
-        return {"value": len(items)} if [dict(item) for item in tail] == items else None
+        expected = items * (1 + _repeats(items, [*(state.history or ()), *state.items[: state.saved]]))
+        tail = await ask(session, "get_items", len(expected), wrapper=wrapper)
+        same = len(tail) == len(expected) and all(map(_says_the_same, expected, tail))
+        return {"value": len(items)} if same else None
 
     await ctx.once(SAVING, add, items, on_crash=happened)
-    if hasattr(session, "run_compaction"):  # one that makes itself short, now that it holds what was said
+    # A session that makes itself short does so now that it holds what was said, and the server too: a local output is
+    # only known here as long as no reply follows it.
+    if hasattr(session, "run_compaction") and state.response_id and not any(map(_is_local_output, items)):
+        await _compacted(state, ctx, options, session)
 
-        async def compact() -> None:
-            await ask(session, "run_compaction", {"response_id": response_id}, wrapper=wrapper)
 
-        await ctx.once(f"{SAVING}:compaction", compact)
+async def _compacted(state: AgentState, ctx: Context, options: Options, session: Any) -> None:
+    """Let a session make itself short, once; what that used is the run's."""
+    agent, given = ctx.bound.current(state), {"response_id": state.response_id}
+    store = agent.model_settings.resolve(options.config.model_settings).store
+    if store is not None:
+        given["store"] = store
+
+    async def compact() -> None:
+        wrapper = RunContextWrapper(options.wrapper(ctx).context)
+        await ask(session, "run_compaction", given, wrapper=wrapper)
+        counts = wrapper.usage.to_counts()
+        if counts:
+            ctx.spend(**counts)
+
+    await ctx.once(f"{SAVING}:compaction", compact)
+
+
+def _is_local_output(item: Item) -> bool:
+    return item.get("type") in CALL_OF
+
+
+def _repeats(items: list[Item], before: list[Item]) -> int:
+    """How often in a row a session ended with these very items before they were added: a tail like theirs then says
+    nothing yet."""
+    count = len(items)
+    at = len(before) - count
+    while at >= 0 and all(map(_says_the_same, items, before[at : at + count])):
+        at -= count
+    return (len(before) - count - at) // count
+
+
+def _says_the_same(item: Item, kept: Item) -> bool:
+    """Whether a session has kept this item; some give ids of their own, and write a text as a part."""
+    if is_message(item) or "role" in item:
+        return item.get("role") == kept.get("role") and _told(item) == _told(kept)
+    return all(kept.get(name) == value for name, value in item.items() if name not in ("id", "status", "provider_data"))
+
+
+def _told(message: Item) -> Any:
+    """A message's content: its text where it's all text."""
+    content = message.get("content")
+    if not isinstance(content, list):
+        return content
+    parts = [part.get("text") if isinstance(part, dict) else None for part in content]
+    return content if None in parts else "".join(map(str, parts))
 
 
 async def session_history(state: AgentState, ctx: Context, options: Options) -> list[Item]:

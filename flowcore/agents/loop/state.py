@@ -23,9 +23,10 @@ class AgentState(State):
 
     ``items``: everything that happened, in wire form, the input first (``begun`` items of it). ``view``: what the
     model sees of the first ``view_at`` items where a handoff filter chose; later items join it. ``agent``: the current
-    agent. ``reply_at``: where in ``items`` the last reply begins. ``saved``: how many items the session has.
-    ``session``: the one that it read when it began, ``session_upto`` its last position then, and ``session_limit`` how
-    many of its latest items count; ``history``: what a session held that isn't in the run's store; ``history_kept``:
+    agent. ``reply_at``: where in ``items`` the last reply begins. ``saved``: how many items the session ``saved_in``
+    has. ``session``: the one that it read when it began, ``session_upto`` its last position then, and
+    ``session_limit`` how many of its latest items count; ``history``: what a session held that isn't in the run's
+    store; ``history_kept``:
     which of the items before the run the model sees where a filter chose (None: all). ``undecided``: requests
     that the last tools' entry left open. ``sticky``: by tool, decisions that hold for all its calls. ``verdicts``: what
     guardrails said. ``custom``: by call id, the app's own data for tools' outputs. ``model``: the name of the one that
@@ -42,6 +43,7 @@ class AgentState(State):
     agent: str = ""
     reply_at: int = 0
     saved: int = 0
+    saved_in: str | None = None
     session: str | None = None
     session_upto: int | None = None
     session_limit: int | None = None
