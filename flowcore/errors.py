@@ -173,7 +173,7 @@ class ModelRefusalError(AgentsException):
     """The model refused. ``refusal`` is what it said."""
 
     def __init__(self, refusal: str = "") -> None:
-        super().__init__(f"Model refused to respond: {refusal}")
+        super().__init__(f"Model refused to produce output: {refusal}")
         self.refusal = refusal
 
 

@@ -47,6 +47,10 @@ class AgentOutputSchemaBase(ABC):
         """The inverse of ``to_jsonable``."""
         return value
 
+    def as_text(self, value: Any) -> str:
+        """What the model would have written for a value that ``to_jsonable`` gave."""
+        return value if self.is_plain_text() and isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
 
 class AgentOutputSchema(AgentOutputSchemaBase):
     """The output schema of a Python type.
@@ -136,6 +140,12 @@ class AgentOutputSchema(AgentOutputSchemaBase):
             return self._adapter.validate_json(json.dumps(value), by_alias=False, by_name=True)
         except ValidationError as error:
             raise UserError(f"the stored output isn't a '{self._name}': {describe_errors(error)}") from error
+
+    def as_text(self, value: Any) -> str:
+        if self._plain:
+            return super().as_text(value)
+        whole = self.from_jsonable(value)
+        return self._asked.dump_json({_WRAPPER_KEY: whole} if self._wrapped else whole, by_alias=True).decode()
 
 
 def _is_object(output_type: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -105,7 +106,10 @@ class ToolExecutionConfig:
     def __post_init__(self) -> None:
         most = self.max_function_tool_concurrency
         if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 1):
-            raise UserError(f"max_function_tool_concurrency is a number of calls from 1 on, or None, not {most!r}")
+            raise ValueError(f"tool_execution.max_function_tool_concurrency must be at least 1, or None, not {most!r}")
+        if not isinstance(self.pre_approval_tool_input_guardrails, bool):
+            told = shorten(self.pre_approval_tool_input_guardrails)
+            raise ValueError(f"tool_execution.pre_approval_tool_input_guardrails must be a bool, not {told}")
 
 
 def _sensitive() -> bool:
@@ -129,7 +133,8 @@ class RunConfig:
     reasoning items. ``tool_execution``, ``tool_not_found_behavior``, ``tool_name_collision_policy``: see there.
     ``output_guardrail_blocked_message``: stands for the output of a tool that ended the run and was rejected.
 
-    Raises UserError for values that can't be.
+    Raises TypeError for what is of another type, or has unknown fields; ValueError for a value that can't be; UserError
+    for ``sandbox``, which flowcore doesn't have.
     """
 
     model: str | Model | None = None
@@ -167,19 +172,30 @@ class RunConfig:
                           ("tool_execution", ToolExecutionConfig)):  # fmt: skip
             value = getattr(self, name)
             if isinstance(value, Mapping):
-                setattr(self, name, cls(**value))
+                setattr(self, name, _made(cls, name, value))
             elif not (value is None or isinstance(value, cls)):
-                raise UserError(
-                    f"RunConfig({name}=...) is a {cls.__name__} or a dict of its fields, not {shorten(value)}"
+                raise TypeError(
+                    f"RunConfig: {name} must be a {cls.__name__} or a dict of its fields, not {shorten(value)}"
                 )
         for name, known in _WORDS.items():
             if getattr(self, name) not in known:
-                words = ", ".join(map(repr, known))
-                raise UserError(f"RunConfig({name}={getattr(self, name)!r}): it's one of {words}")
+                words = " or ".join(map(repr, known))
+                raise ValueError(f"RunConfig: {name} must be either {words}, not {getattr(self, name)!r}")
         for name in _FUNCTIONS:
             value = getattr(self, name)
             if not (value is None or callable(value)):
-                raise UserError(f"RunConfig({name}=...) is a function, not {shorten(value)}")
+                raise TypeError(f"RunConfig: {name} must be a function or None, not {shorten(value)}")
+        self._check_blocked_message()
+
+    def _check_blocked_message(self) -> None:
+        said = self.output_guardrail_blocked_message
+        name = "output_guardrail_blocked_message"
+        if said == "":
+            raise ValueError(f"RunConfig: {name} must be non-empty")
+        if not (said is None or isinstance(said, str) or callable(said)):
+            raise TypeError(f"RunConfig: {name} must be a string, callable, or None, not {shorten(said)}")
+        if inspect.iscoroutinefunction(said):
+            raise TypeError(f"RunConfig: {name} must be synchronous: nothing may wait between a verdict and its record")
 
     @classmethod
     def of(cls, given: RunConfig | Mapping[str, Any] | None) -> RunConfig:
@@ -206,6 +222,17 @@ class RunConfig:
             "sensitive": self.trace_include_sensitive_data,
             "tasks": (self.tracing or {}).get("include_task_and_turn_spans", True),
         }
+
+
+def _made(cls: type[Any], name: str, given: Mapping[str, Any]) -> Any:
+    """One of a config's parts from a dict of its fields. Raises TypeError on unknown ones."""
+    known = [one.name for one in fields(cls)]
+    unknown = sorted(set(given) - set(known))
+    if unknown:
+        raise TypeError(
+            f"Unknown run_config.{name} settings: {', '.join(unknown)}; {cls.__name__} has {', '.join(known)}"
+        )
+    return cls(**given)
 
 
 _WORDS: dict[str, tuple[Any, ...]] = {

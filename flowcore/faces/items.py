@@ -16,6 +16,7 @@ from flowcore.agents.options import Options
 from flowcore.agents.origins import UNKNOWN, Described, ToolOrigin, described_tools
 from flowcore.agents.tools import output_to_wire
 from flowcore.errors import AgentsException, UserError
+from flowcore.graph.node import ENGINE_LABELS
 from flowcore.graph.values import copy_json, dumps
 from flowcore.machine.facts import Fact, Transition
 from flowcore.models.base import Item, ModelResponse
@@ -545,6 +546,16 @@ def run_items(
     return made
 
 
+def reply_items(reply: ModelResponse, agents: Mapping[str, Agent[Any]], agent: str, options: Options) -> list[RunItem]:
+    """The items of a reply of this agent's model that no fact tells of yet."""
+    told = Transition(-1, 0.0, 0.0, "call_model", -1, "", "", 0, {})
+    return Reader(agents, agent, options).items_of(told, reply.output)
+
+
+_UNANSWERED = ENGINE_LABELS | {"tripped"}
+"""Edges from a model call that brought no reply."""
+
+
 def responses(state: AgentState, facts: Sequence[Fact]) -> list[ModelResponse]:
     """The model's replies, in order."""
     by_fact = items_by_fact(state)
@@ -557,8 +568,8 @@ def responses(state: AgentState, facts: Sequence[Fact]) -> list[ModelResponse]:
             usage = getattr(fact, "usage", None)
             if usage:
                 spent[fact.visit] = usage
-        elif fact.seq in by_fact and fact.on not in ("tripped", "limit", "over_budget"):
-            output = [item for item in by_fact[fact.seq] if item.get("role") != "user"]
+        elif fact.on not in _UNANSWERED:
+            output = [item for item in by_fact.get(fact.seq, ()) if item.get("role") != "user"]
             usage = fact.usage or spent.get(fact.visit) or {}
             found.append(ModelResponse(output, Usage.from_counts(usage), fact.update.get("response_id")))
     return found

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import unicodedata
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from textwrap import indent
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+
+from pydantic import BaseModel
 
 from flowcore.agents.agent import AgentSpec as Agent
 from flowcore.agents.context import RunContextWrapper
 from flowcore.agents.guardrails import GuardrailFunctionOutput, InputGuardrailResult, OutputGuardrailResult
-from flowcore.agents.items import input_form
+from flowcore.agents.items import input_form, input_items
 from flowcore.agents.loop.run_tools import APPROVAL
 from flowcore.agents.loop.state import AgentState, Crew, typed_output
 from flowcore.agents.options import AgentToolInvocation, Options
@@ -32,6 +36,7 @@ from flowcore.faces.items import (
     ToolApprovalItem,
     ToolCallItem,
     ToolCallOutputItem,
+    reply_items,
     responses,
     run_items,
 )
@@ -64,13 +69,18 @@ class RunErrorDetails:
     context_wrapper: RunContextWrapper[Any]
     input_guardrail_results: list[InputGuardrailResult]
     output_guardrail_results: list[OutputGuardrailResult]
-    tool_input_guardrail_results: list[ToolInputGuardrailResult]
-    tool_output_guardrail_results: list[ToolOutputGuardrailResult]
-    result: RunResultBase = field(repr=False)
+    tool_input_guardrail_results: list[ToolInputGuardrailResult] = field(default_factory=list)
+    tool_output_guardrail_results: list[ToolOutputGuardrailResult] = field(default_factory=list)
+    result: RunResultBase = field(default=None, repr=False)  # type: ignore[assignment]  # None only if made by hand
 
     def __str__(self) -> str:
-        agent = self.last_agent.name
-        return f"{len(self.new_items)} new items, {len(self.raw_responses)} model responses, agent '{agent}'"
+        return "\n".join(
+            [
+                f'{type(self).__name__}:\n- Last agent: Agent(name="{self.last_agent.name}", ...)', *_counted(self),
+                f"- {len(self.tool_input_guardrail_results)} tool input guardrail result(s)",
+                f"- {len(self.tool_output_guardrail_results)} tool output guardrail result(s)",
+            ]
+        )  # fmt: skip
 
 
 class RunResultBase:
@@ -202,16 +212,12 @@ class RunResultBase:
     @property
     def input_guardrail_results(self) -> list[InputGuardrailResult]:
         """What the input guardrails found."""
-        return [
-            one for one in _verdicts(self._state, self._crew, self._options) if isinstance(one, InputGuardrailResult)
-        ]
+        return [one for one in self._verdicts() if isinstance(one, InputGuardrailResult)]
 
     @property
     def output_guardrail_results(self) -> list[OutputGuardrailResult]:
         """What the output guardrails found."""
-        return [
-            one for one in _verdicts(self._state, self._crew, self._options) if isinstance(one, OutputGuardrailResult)
-        ]
+        return [one for one in self._verdicts() if isinstance(one, OutputGuardrailResult)]
 
     @property
     def tool_input_guardrail_results(self) -> list[ToolInputGuardrailResult]:
@@ -222,6 +228,10 @@ class RunResultBase:
     def tool_output_guardrail_results(self) -> list[ToolOutputGuardrailResult]:
         """What tools' output guardrails found."""
         return [one for one in self._tool_verdicts() if isinstance(one, ToolOutputGuardrailResult)]
+
+    def _verdicts(self) -> list[Any]:
+        state = self._state
+        return _verdicts(state, self._crew, self._options) if state.verdicts else []
 
     def _tool_verdicts(self) -> list[Any]:
         records: list[Any] = [one for one in self._state.verdicts if str(one["kind"]).startswith("tool_")]
@@ -282,11 +292,11 @@ class RunResultBase:
         raise error
 
     def __str__(self) -> str:
-        return (
-            f"{type(self).__name__}:\n- Last agent: Agent(name={self.last_agent.name!r})\n"
-            f"- Final output: {self.final_output!r}\n"
-            f"- {len(self.new_items)} new item(s)\n- {len(self.raw_responses)} raw response(s)\n- Run id: {self.run_id}"
-        )
+        return "\n".join([f"{type(self).__name__}:", *self._told(), _told_output(self.final_output), *_counted(self)])
+
+    def _told(self) -> list[str]:
+        """What a text says first: lines."""
+        return [f'- Last agent: Agent(name="{self.last_agent.name}", ...)', f"- Run id: {self.run_id}"]
 
 
 class RunResult(RunResultBase):
@@ -328,6 +338,7 @@ class RunResultStreaming(RunResultBase):
         self._agent = agent
         self._started: Run | None = None
         self._cancelled = False
+        self._dropped = False
         self._events: list[StreamEvent] = []
         self._news = asyncio.Event()
 
@@ -357,8 +368,9 @@ class RunResultStreaming(RunResultBase):
             self.run_loop_exception = error
 
     def _hand_out(self, event: StreamEvent) -> None:
-        self._events.append(event)
-        self._wake()
+        if not self._dropped:
+            self._events.append(event)
+            self._wake()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self.is_complete = True
@@ -377,9 +389,44 @@ class RunResultStreaming(RunResultBase):
         return self._started
 
     @property
+    def _state(self) -> AgentState:
+        if self._started is not None:
+            return super()._state
+        try:  # as it is before anything happened
+            items = input_items(self.input)
+        except UserError:
+            items = []
+        return AgentState(items=items, begun=len(items))
+
+    @property
+    def _crew(self) -> Crew:
+        crew: Crew = self._agent.graph.bound if self._started is None else super()._crew  # type: ignore[attr-defined]
+        return crew
+
+    @property
+    def new_items(self) -> list[RunItem]:
+        return [] if self._started is None else super().new_items
+
+    @property
+    def raw_responses(self) -> list[ModelResponse]:
+        return [] if self._started is None else super().raw_responses
+
+    @property
+    def interruptions(self) -> list[ToolApprovalItem]:
+        return [] if self._started is None else super().interruptions
+
+    @property
+    def context_wrapper(self) -> RunContextWrapper[Any]:
+        return self._options.wrapper(_Unspent()) if self._started is None else super().context_wrapper
+
+    @property
+    def last_agent(self) -> Agent[Any]:
+        return self._agent if self._started is None else super().last_agent
+
+    @property
     def current_agent(self) -> Agent[Any]:
         """The agent whose turn it is."""
-        return self._agent if self._started is None else self.last_agent
+        return self.last_agent
 
     @property
     def current_turn(self) -> int:
@@ -390,9 +437,23 @@ class RunResultStreaming(RunResultBase):
     def final_output(self) -> Any:
         return None if self._started is None else super().final_output
 
+    @property
+    def trace(self) -> Any:
+        """The trace that the run belongs to, a ``flowcore.tracing.Trace``; None where nobody traces it here."""
+        watches = () if self._started is None else self._started._tree.watches or ()
+        return next((trace for one in watches if (trace := getattr(one, "trace", None)) is not None), None)
+
+    def _told(self) -> list[str]:
+        run = [] if self._started is None else [f"- Run id: {self.run_id}"]
+        return [
+            f'- Current agent: Agent(name="{self.current_agent.name}", ...)', *run,
+            f"- Current turn: {self.current_turn}", f"- Max turns: {self.max_turns}",
+            f"- Is complete: {self.is_complete}",
+        ]  # fmt: skip
+
     async def stream_events(self) -> AsyncIterator[StreamEvent]:
         """What happens, as it happens; to each reader from the beginning. Raises what ended the run badly, after the
-        events before it."""
+        events before it. At its end the run rests."""
         read = 0
         while True:
             news = self._news
@@ -403,12 +464,15 @@ class RunResultStreaming(RunResultBase):
                 break
             if news is self._news:
                 await news.wait()
+        if self.run_loop_task is not None and not self.run_loop_task.done():  # what was cancelled ends now
+            await asyncio.wait([self.run_loop_task])
         if self.run_loop_exception is not None:
             raise self.run_loop_exception
 
     def cancel(self, mode: Literal["immediate", "after_turn"] = "immediate") -> None:
         """Cancel what runs now, or let the turn that runs finish: the model's call, its tools, the session. The run
-        keeps its place; ``await result.resume()`` goes on with it. The stream ends without an error."""
+        keeps its place; ``await result.resume()`` goes on with it, or ``result.to_state()``. The stream ends without
+        an error; events of a run that is cancelled at once which nobody has read yet are dropped."""
         if mode not in ("immediate", "after_turn"):
             raise ValueError(f"cancel(mode={mode!r}): it is 'immediate' or 'after_turn'")
         run = self._started
@@ -416,6 +480,32 @@ class RunResultStreaming(RunResultBase):
             self._cancelled = True
         elif not self.is_complete:
             self._stopping = asyncio.ensure_future(run.cancel() if mode == "immediate" else run.stop(before=[TURN]))
+        if mode == "immediate" and not self.is_complete:
+            self._dropped = self.is_complete = True
+            self._events.clear()
+            self._wake()
+
+
+class _Unspent:
+    """What a run that hasn't begun has used."""
+
+    usage: ClassVar[dict[str, Any]] = {}
+
+
+def _counted(of: RunResultBase | RunErrorDetails) -> list[str]:
+    """Lines that say how much a run brought."""
+    return [
+        f"- {len(of.new_items)} new item(s)", f"- {len(of.raw_responses)} raw response(s)",
+        f"- {len(of.input_guardrail_results)} input guardrail result(s)",
+        f"- {len(of.output_guardrail_results)} output guardrail result(s)",
+    ]  # fmt: skip
+
+
+def _told_output(output: Any) -> str:
+    """An output as text, indented; what could move a terminal's cursor is escaped."""
+    text = output.model_dump_json(indent=2) if isinstance(output, BaseModel) else str(output)
+    shown = "".join(one if one in "\n\t" or unicodedata.category(one) != "Cc" else f"\\x{ord(one):02x}" for one in text)
+    return f"- Final output ({type(output).__name__}):\n" + indent(shown, "    ")
 
 
 def _max_turns(run: Run, limits: dict[str, Any] | None) -> int | None:
@@ -480,12 +570,18 @@ def brought(state: AgentState, facts: Sequence[Fact], crew: Crew, options: Optio
 
 
 class _Shown:
-    """How functions inside of a run are shown what it brought: as run items, without those that wait."""
+    """How functions inside of a run are shown what it brought: as run items, without those that wait. ``reply``: one
+    that the facts don't tell of yet."""
 
     def items(
-        self, state: AgentState, facts: Sequence[Fact], agents: dict[str, Any], first: str, options: Options
-    ) -> list[Any]:
-        return run_items(state, [fact for fact in facts if fact.node != "prepare"], agents, first, options)
+        self, state: AgentState, facts: Sequence[Fact], agents: dict[str, Any], first: str, options: Options,
+        reply: ModelResponse | None = None,
+    ) -> list[Any]:  # fmt: skip
+        mine = [fact for fact in facts if fact.node != "prepare"]
+        made: list[Any] = run_items(state, mine, agents, first, options)
+        if reply is not None:
+            made += reply_items(reply, agents, state.agent or first, options)
+        return made
 
     def responses(self, state: AgentState, facts: Sequence[Fact]) -> list[ModelResponse]:
         return responses(state, facts)

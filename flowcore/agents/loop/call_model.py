@@ -190,12 +190,12 @@ def _apart(
     if not both:
         return tools
     told = (
-        f"agent '{agent.name}': {listed(both)} names a tool and a handoff; the handoff is offered. Rename one"
+        f"agent '{agent.name}': {listed(both)} names a tool and a handoff; rename one"
         " (handoff(..., tool_name_override=...))"
     )
     if config.tool_name_collision_policy == "error":
         raise UserError(told)
-    warnings.warn(told, stacklevel=2)
+    warnings.warn(f"{told}. Until then the handoff is offered", stacklevel=2)
     return [tool for tool in tools if tool.name not in taken]
 
 

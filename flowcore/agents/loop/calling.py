@@ -16,7 +16,7 @@ from flowcore.agents.run_config import ToolErrorFormatterArgs
 from flowcore.agents.tool_guardrails import Verdicts, as_json, judge_input, judge_output
 from flowcore.agents.tools import FunctionTool
 from flowcore.engine.context import Context
-from flowcore.errors import UserError
+from flowcore.engine.log import log
 from flowcore.graph.values import shorten
 from flowcore.models.base import Item
 
@@ -146,18 +146,24 @@ async def formatted(
     default: str,
     error: Exception | None = None,
 ) -> str:
-    """What the model is told of trouble with a call, by the run's formatter where it has one."""
+    """What the model is told of trouble with a call, by the run's formatter where it has one. One that fails is logged,
+    and the model is told the default: trouble isn't made worse by its telling."""
     formatter = options.config.tool_error_formatter
     if formatter is None:
         return default
-    made = formatter(ToolErrorFormatterArgs(kind, "function", call.name, call.item["call_id"], default, wrapper, error))
-    if inspect.isawaitable(made):
-        made = await made
-    if made is None:
+    args = ToolErrorFormatterArgs(kind, "function", call.name, call.item["call_id"], default, wrapper, error)
+    try:
+        made = formatter(args)
+        if inspect.isawaitable(made):
+            made = await made
+    except Exception as failure:
+        log("tool_error_formatter failed", level="error", tool=call.name, kind=kind, error=repr(failure))
         return default
-    if not isinstance(made, str):
-        raise UserError(f"tool_error_formatter returns a text or None, not {shorten(made)}")
-    return made
+    if isinstance(made, str):
+        return made
+    if made is not None:
+        log("tool_error_formatter gave no text", level="error", tool=call.name, kind=kind, given=shorten(made))
+    return default
 
 
 def value_as_json(value: Any) -> Any:

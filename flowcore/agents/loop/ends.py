@@ -4,19 +4,20 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
 from typing import Any, Literal
 
 from flowcore.agents.agent import AgentSpec
 from flowcore.agents.items import output_message
 from flowcore.agents.lifecycle import fire
+from flowcore.agents.loop.calling import value_as_json
 from flowcore.agents.loop.state import AgentState, typed_output
 from flowcore.agents.options import Options, RunErrorData, RunErrorHandlerInput, RunErrorHandlerResult, options_of
+from flowcore.agents.output import AgentOutputSchemaBase
 from flowcore.engine.context import Context
 from flowcore.errors import AgentsException, BudgetExceeded, MaxTurnsExceeded, ModelRefusalError, UserError
 from flowcore.graph.outcomes import Goto
-from flowcore.graph.values import dumps, shorten
-from flowcore.models.base import Item
+from flowcore.graph.values import shorten
+from flowcore.models.base import Item, ModelResponse
 
 
 async def finalize(state: AgentState, ctx: Context) -> None:
@@ -59,26 +60,28 @@ async def _instead(state: AgentState, ctx: Context, kind: str, error: AgentsExce
     result = await handled(state, ctx, options_of(ctx, state), kind, error)
     if result is None:
         raise error
-    update = final_update(ctx.bound.current(state), result)
-    return {"items": told_of(update, result), **update}
+    agent = ctx.bound.current(state)
+    update = final_update(agent, result)
+    return {"items": told_of(agent, update, result), **update}
 
 
 async def handled(
-    state: AgentState, ctx: Context, options: Options, kind: str, error: AgentsException, reply: Sequence[Item] = ()
-) -> RunErrorHandlerResult | None:
-    """What the handler of this kind of error says; None: nothing, or there is none. ``reply``: what the state doesn't
-    hold yet. Raises UserError for output that the agent's type doesn't admit."""
+    state: AgentState, ctx: Context, options: Options, kind: str, error: AgentsException,
+    reply: ModelResponse | None = None,
+) -> RunErrorHandlerResult | None:  # fmt: skip
+    """What the handler of this kind of error says; None: nothing, or there is none. ``reply``: one that the state
+    doesn't hold yet. Raises UserError for output that the agent's type doesn't admit."""
     handler = (options.error_handlers or {}).get(kind)
     if handler is None:
         return None
-    crew, items = ctx.bound, [*state.items, *reply]
-    shown = crew.shown
+    crew, late = ctx.bound, [] if reply is None else [reply]
+    shown, items = crew.shown, [*state.items, *(item for one in late for item in one.output)]
     data = RunErrorData(
         list(state.items[: state.begun]),
-        [] if shown is None else shown.items(state, ctx.facts, crew.agents, crew.first, options),
+        [] if shown is None else shown.items(state, ctx.facts, crew.agents, crew.first, options, reply),
         items,
         items[state.begun :],
-        [] if shown is None else shown.responses(state, ctx.facts),
+        [] if shown is None else [*shown.responses(state, ctx.facts), *late],
         crew.current(state),
     )
     answer = handler(RunErrorHandlerInput(error, options.wrapper(ctx), data))
@@ -94,14 +97,11 @@ async def handled(
     return RunErrorHandlerResult(answer)
 
 
-def told_of(update: dict[str, Any], result: RunErrorHandlerResult) -> list[Item]:
-    """The message that tells of a handler's output, if it wants one."""
-    output = update["output"]
-    return (
-        [output_message(output if isinstance(output, str) else dumps(output).decode())]
-        if result.include_in_history
-        else []
-    )
+def told_of(agent: AgentSpec[Any], update: dict[str, Any], result: RunErrorHandlerResult) -> list[Item]:
+    """The message that tells of a handler's output, if it wants one: as the model would have written it."""
+    if not result.include_in_history:
+        return []
+    return [output_message(agent.output_schema.as_text(update["output"]))]
 
 
 def final_update(agent: AgentSpec[Any], result: RunErrorHandlerResult) -> dict[str, Any]:
@@ -109,13 +109,18 @@ def final_update(agent: AgentSpec[Any], result: RunErrorHandlerResult) -> dict[s
     it."""
     schema = agent.output_schema
     try:
-        if schema.is_plain_text():
-            output = result.final_output if isinstance(result.final_output, str) else str(result.final_output)
-        else:
-            output = schema.to_jsonable(result.final_output)
+        output = value_as_json(result.final_output) if schema.is_plain_text() else _typed(schema, result.final_output)
     except Exception as error:
         raise UserError(
             f"an error handler of agent '{agent.name}' gave {shorten(result.final_output)}, which isn't a"
             f" {schema.name()}: {error}"
         ) from error
     return {"final": "value", "output": output}
+
+
+def _typed(schema: AgentOutputSchemaBase, value: Any) -> Any:
+    """The value as JSON: one of the output type, or what the type makes of it, as of the model's JSON."""
+    try:
+        return schema.to_jsonable(value)
+    except UserError:
+        return schema.to_jsonable(schema.from_jsonable(value))

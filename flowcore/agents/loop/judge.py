@@ -15,7 +15,9 @@ from flowcore.agents.loop.state import AgentState, typed_output
 from flowcore.agents.options import Options, options_of
 from flowcore.agents.run_config import OutputGuardrailBlockedMessageArgs
 from flowcore.engine.context import Context
+from flowcore.engine.log import log
 from flowcore.graph.outcomes import Goto, Of
+from flowcore.graph.values import shorten
 from flowcore.models.base import Item
 
 WITHHELD = "Output withheld by an output guardrail."
@@ -112,15 +114,28 @@ async def output_guardrails(state: AgentState, ctx: Context) -> Goto[Literal["pa
 
 
 def _withheld(state: AgentState, ctx: Context, options: Options, agent: AgentSpec[Any], guardrail: str) -> list[Item]:
-    """What a session keeps of a reply whose output was rejected: where tools gave it, their calls and, instead of
-    their outputs, that it's withheld. A message is left out."""
-    reply = state.items[state.reply_at :]
+    """What a session keeps of a reply whose output was rejected and that it doesn't have yet: where tools gave it,
+    their calls and, instead of their outputs, that it's withheld. A message is left out."""
+    reply = state.items[max(state.reply_at, state.saved) :]
     calls = [item for item in reply if item.get("type") == "function_call"]
     if not calls:
         return []
-    message = options.config.output_guardrail_blocked_message
-    if callable(message):
-        message = message(OutputGuardrailBlockedMessageArgs(WITHHELD, guardrail, agent, options.wrapper(ctx)))
-    told = WITHHELD if message is None else str(message)
+    told = _blocked_message(ctx, options, agent, guardrail)
     kept = [item for item in reply if item.get("type") not in ("message", "function_call_output")]
     return [*kept, *(function_output(str(call["call_id"]), told) for call in calls)]
+
+
+def _blocked_message(ctx: Context, options: Options, agent: AgentSpec[Any], guardrail: str) -> str:
+    """What stands for an output that was rejected. A function that fails doesn't hide the verdict: it's logged."""
+    message = options.config.output_guardrail_blocked_message
+    if not callable(message):
+        return WITHHELD if message is None else message
+    try:
+        told = message(OutputGuardrailBlockedMessageArgs(WITHHELD, guardrail, agent, options.wrapper(ctx)))
+    except Exception as error:
+        log("output_guardrail_blocked_message failed", level="error", agent=agent.name, error=repr(error))
+        return WITHHELD
+    if told is None or (isinstance(told, str) and told):
+        return told or WITHHELD
+    log("output_guardrail_blocked_message gave no text", level="error", agent=agent.name, given=shorten(told))
+    return WITHHELD

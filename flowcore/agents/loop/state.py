@@ -134,8 +134,9 @@ class Shown(Protocol):
     """Makes what users know of what a run brought: run items and replies."""
 
     def items(
-        self, state: AgentState, facts: Sequence[Fact], agents: dict[str, Any], first: str, options: Options
-    ) -> list[Any]: ...
+        self, state: AgentState, facts: Sequence[Fact], agents: dict[str, Any], first: str, options: Options,
+        reply: ModelResponse | None = None,
+    ) -> list[Any]: ...  # fmt: skip
     def responses(self, state: AgentState, facts: Sequence[Fact]) -> list[ModelResponse]: ...
     def handed_off(self, outputs: Sequence[Item], source: Any, target: Any) -> list[Any]: ...
 
