@@ -112,7 +112,8 @@ class ToolExecutionConfig:
             raise ValueError(f"tool_execution.pre_approval_tool_input_guardrails must be a bool, not {told}")
 
 
-def _sensitive() -> bool:
+def includes_sensitive_data() -> bool:
+    """Whether traces carry inputs and outputs where nothing else is said."""
     return os.environ.get(SENSITIVE, "true").strip().lower() in ("1", "true", "yes", "on")
 
 
@@ -147,7 +148,7 @@ class RunConfig:
     output_guardrails: list[OutputGuardrail] | None = None
     tracing_disabled: bool = False
     tracing: TracingConfig | None = None
-    trace_include_sensitive_data: bool = field(default_factory=_sensitive)
+    trace_include_sensitive_data: bool = field(default_factory=includes_sensitive_data)
     workflow_name: str = "Agent workflow"
     trace_id: str | None = None
     group_id: str | None = None
@@ -201,7 +202,7 @@ class RunConfig:
     def of(cls, given: RunConfig | Mapping[str, Any] | None) -> RunConfig:
         """A config from a config, a dict of its fields, or None. Raises TypeError on unknown names."""
         if given is None:
-            return _default(_sensitive())
+            return _default(includes_sensitive_data())
         if isinstance(given, RunConfig):
             return given
         if not isinstance(given, Mapping):
@@ -212,16 +213,16 @@ class RunConfig:
         return cls(**given)
 
     def trace_meta(self) -> dict[str, Any]:
-        """What a run's traces need to know of it, as the run's meta keeps it."""
-        return {
-            "workflow_name": self.workflow_name,
+        """What a run's traces need to know of it, as the run's meta keeps it: what isn't so by itself."""
+        told: dict[str, Any] = {
             "trace_id": self.trace_id,
             "group_id": self.group_id,
             "metadata": self.trace_metadata,
-            "disabled": self.tracing_disabled,
-            "sensitive": self.trace_include_sensitive_data,
-            "tasks": (self.tracing or {}).get("include_task_and_turn_spans", True),
+            "disabled": self.tracing_disabled or None,
+            "sensitive": None if self.trace_include_sensitive_data else False,
+            "tasks": None if (self.tracing or {}).get("include_task_and_turn_spans", True) else False,
         }
+        return {name: value for name, value in told.items() if value is not None}
 
 
 def _made(cls: type[Any], name: str, given: Mapping[str, Any]) -> Any:

@@ -201,7 +201,13 @@ class Agent(AgentSpec[TContext]):
             meta["user"] = user_id
         if metadata:
             meta["metadata"] = metadata
-        options = Options(more.get("dependencies"), RunConfig.of(more.get("run_config")))
+        config = RunConfig.of(more.get("run_config"))
+        if more.get("run_config") is not None:
+            meta["workflow"] = config.workflow_name
+        trace = config.trace_meta()
+        if trace:
+            meta["trace"] = trace
+        options = Options(more.get("dependencies"), config)
         limits = {
             "max_turns": more.get("max_turns"),
             "retries": retries,

@@ -5,9 +5,11 @@ Read from the facts of the nodes in the agent's own table; nodes that a user put
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from flowcore.agents.loop.state import CALLS
+from flowcore.agents.namespaces import called_name
 from flowcore.graph.state import pick
 from flowcore.machine.facts import Effect, Rested, Resumed, Transition
 from flowcore.tracing.span_data import (
@@ -17,6 +19,7 @@ from flowcore.tracing.span_data import (
     GenerationSpanData,
     GuardrailSpanData,
     HandoffSpanData,
+    MCPListToolsSpanData,
     SpanData,
     TaskSpanData,
     TurnSpanData,
@@ -24,6 +27,7 @@ from flowcore.tracing.span_data import (
 from flowcore.tracing.spans import Span, SpanError
 
 if TYPE_CHECKING:
+    from flowcore.engine.observe import Noted
     from flowcore.tracing.runs import RunSpans
 
 NODES = frozenset(
@@ -38,6 +42,8 @@ _AFTER_TURN = frozenset({"output_guardrails", "blocked", "refusal", "max_turns",
 _BODILESS = frozenset({"limit", "over_budget"})
 _BEFORE_THE_MODEL = frozenset({"UserError", "GraphError", "UpdateError", "GraphChanged", "ReplayMismatch"})
 """Errors of call_model that aren't of the model's call."""
+_PARTS = frozenset({"before", "input", "told"})
+"""Effects that are parts of a tool's call: ``{its key}/…``."""
 _TURN_USAGE = (
     ("input_tokens", "input_tokens"), ("output_tokens", "output_tokens"), ("cached_input_tokens", "cached_tokens"),
     ("cache_write_input_tokens", "cache_write_tokens"),
@@ -46,7 +52,8 @@ _TASK_USAGE = (*_TURN_USAGE, ("requests", "requests"), ("total_tokens", "total_t
 
 
 class Generation(GenerationSpanData):
-    """A model's call whose input is put together when it's asked for: a shared list, and how far it went then.
+    """A model's call whose input is put together when it's asked for: ``(what comes first, a shared list, from where,
+    to where)``.
 
     ``settings``: a dict, or ``ModelSettings``, which are written out when they're asked for.
     """
@@ -55,7 +62,7 @@ class Generation(GenerationSpanData):
 
     def __init__(
         self,
-        conversation: tuple[Sequence[Any], list[Any], int, int] | None,
+        conversation: tuple[Sequence[Any], Sequence[Any], int, int] | None,
         instructions: str | None,
         output: Sequence[Any] | None,
         model: str | None,
@@ -101,12 +108,14 @@ class AgentRun:
     """What is open of an agent's run, and what its next facts are about.
 
     ``due``: when the next turn began, as long as nothing of it has happened. ``calls``: the last reply's calls by key.
-    ``told``: the keys of those that have ended.
+    ``told``: the keys of those that have ended. ``noted``: what was noted of the model's call, ``seen`` how long its
+    input was then. ``said``: what was noted of calls, ``nested`` those that are runs. ``tools``: those that the agent's
+    span names.
     """
 
     __slots__ = (
-        "agent", "agents", "attempts", "calls", "due", "items", "model", "name", "noted", "reply", "run", "said",
-        "spent", "starts", "task", "told", "turn", "turns", "view", "view_at",
+        "agent", "agents", "attempts", "calls", "due", "items", "model", "name", "nested", "noted", "reply", "run",
+        "said", "seen", "spent", "starts", "sticky", "task", "told", "tools", "turn", "turns", "view", "view_at",
     )  # fmt: skip
 
     def __init__(self, run: RunSpans, fact: Transition) -> None:
@@ -120,9 +129,13 @@ class AgentRun:
         self.view_at = 0
         self.model: str | None = None
         self.noted: dict[str, Any] | None = None
+        self.seen = 0
+        self.tools: Any = None
+        self.sticky: dict[str, Any] = {}
         self.said: dict[str, dict[str, Any]] = {}
         self.calls: dict[str, Any] = {}
         self.told: set[str] = set()
+        self.nested: set[str] = set()
         self.reply: Effect | None = None
         self.attempts = 0
         self.spent: dict[str, Any] | None = None
@@ -138,13 +151,14 @@ class AgentRun:
         """Open the task and the agent: at the start, and when a run whose spans had ended goes on."""
         tree = self.run.tree
         if tree.tasks:
-            self.task = self.run.start("~task", TaskSpanData(tree.trace_name), self.run.above, at)
+            self.task = self.run.start("~task", TaskSpanData(tree.task_name), self.run.above, at)
         self._open_agent(at)
         if self.due is not None:
             self.due = at
 
     def _open_agent(self, at: float) -> None:
         parent = self.run.above if self.task is None else self.task.span_id
+        self.tools = None
         self.agent = self.run.start(f"~agent.{self.agents}", self._described(), parent, at)
 
     def _described(self) -> AgentSpanData:
@@ -154,7 +168,7 @@ class AgentRun:
         return AgentSpanData(
             self.name,
             [one.agent_name for one in spec.resolved_handoffs],
-            [str(getattr(tool, "name", type(tool).__name__)) for tool in spec.tools],
+            _names(spec.tools),
             spec.output_schema.name(),
         )
 
@@ -221,6 +235,8 @@ class AgentRun:
             self.items.extend(new)
         if "view" in fact.update:
             self._viewed(fact)
+        if "sticky" in fact.update:
+            self.sticky.update(fact.update["sticky"])
         if node == "handoff":
             self._handed_off(fact, new)
         self._move(fact)
@@ -256,9 +272,9 @@ class AgentRun:
         elif fact.on != "tripped":
             made = [one for one in new if one.get("role") != "user"]  # what the model is told back isn't its own
             self._generated(fact.started, fact.at, made, fact.update.get("response_id"))
-        calls = [one for one in new if one.get("call_id") and str(one.get("type", "")).endswith("_call")]
-        self.calls = {f"{position}:{one['call_id']}": one for position, one in enumerate(calls)}
+        self.calls = _calls_of(new)
         self.told = set()
+        self.nested = set()
         self.said = {}
 
     def _replied(self, fact: Effect) -> None:
@@ -270,15 +286,16 @@ class AgentRun:
         self, started: float, at: float, output: Sequence[Any] | None, response_id: str | None = None,
         error: SpanError | None = None,
     ) -> None:  # fmt: skip
-        run, sensitive, noted = self.run, self.run.tree.sensitive, self.noted or {}
+        run, noted = self.run, self.noted
+        given: tuple[Sequence[Any], Sequence[Any], int, int] | None = None
+        instructions = None
+        if run.sensitive and noted is None:
+            given = (self.view, self.items, self.view_at, len(self.items))
+        elif run.sensitive and noted is not None and "input" in noted:
+            given, instructions = ((), noted["input"], 0, self.seen), noted.get("instructions")
+        model, settings = (self.model, None) if noted is None else (noted.get("model"), noted.get("settings"))
         data = Generation(
-            (self.view, self.items, self.view_at, len(self.items)) if sensitive else None,
-            noted.get("instructions"),
-            output if sensitive else None,
-            noted.get("model") or self.model,
-            noted.get("settings"),
-            self.spent,
-            response_id,
+            given, instructions, output if run.sensitive else None, model, settings, self.spent, response_id
         )
         self.attempts += 1
         run.finish(run.start(f"~generation.{self.turns}.{self.attempts}", data, self.innermost(), started, error), at)
@@ -291,26 +308,59 @@ class AgentRun:
             self._generated(fact.started, fact.at, None, None, None if kind == "ModelBehaviorError" else told)
 
     def _tools_ran(self, fact: Transition, new: list[Any]) -> None:
-        """Outputs that no effect told of: a single call's that left at once, a rejected one's."""
+        """Calls that no effect told of: a single one that left at once, those that a person rejected."""
+        records: dict[str, dict[str, Any]] = {}
         for item in new:
-            call_id = item.get("call_id")
-            key = next((key for key, call in self.calls.items() if call["call_id"] == call_id), None)
-            while key is not None and key in self.told:  # a model that used a call id twice
-                key = next((one for one in self.calls if one not in self.told and one.endswith(f":{call_id}")), None)
-            if key is None:
-                continue
+            key = self._untold(item.get("call_id"), records)
+            if key is not None:
+                records[key] = {"item": item}
+        tripped = fact.update.get("tripped")
+        if isinstance(tripped, dict):
+            key = self._untold(tripped.get("call_id"), records)
+            if key is not None:
+                records[key] = {"tripped": tripped}
+        if records and "verdicts" in fact.update:
+            by_call = {self.calls[key]["call_id"]: one for key, one in records.items()}
+            for verdict in self._resolved(fact, "verdicts"):
+                by_call.get(verdict.get("call_id"), {}).setdefault("verdicts", []).append(verdict)
+        for key, record in records.items():
             span = self.run.effect_span(fact.node, fact.visit, key, fact.started)
-            span.start_time = fact.started
+            if key not in self.nested:  # that one began with its run, maybe at an earlier entry
+                span.start_time = fact.started
             if self._rejected(key):
                 name = self.calls[key].get("name")
                 span.error = {"message": "Tool execution was not approved", "data": {"tool_name": name}}
-            self._tool_ended(span, fact, key, item.get("output"))
+            self._tool_ended(span, fact, key, record)
 
-    def _tool_ended(self, span: Span[Any], fact: Transition | Effect, key: str, output: Any) -> None:
+    def _untold(self, call_id: Any, but: Mapping[str, Any]) -> str | None:
+        """The key of a call that hasn't ended; a model may use a call id twice."""
+        keys = (key for key, call in self.calls.items() if call["call_id"] == call_id)
+        return next((key for key in keys if key not in self.told and key not in but), None)
+
+    def _of_tool(self, fact: Effect, call: str) -> None:
+        """An effect of a tool's call: the call itself, or a part of it: its guardrails before a person was asked; a
+        nested run's input, its end, and what the model is told of it."""
+        part, record = fact.key[len(call) :], fact.value
+        if part == "/input" or (part == "/before" and not (isinstance(record, dict) and "verdicts" in record)):
+            return
+        span = self.run.effect_span(fact.node, fact.visit, call, fact.started)
+        if fact.child is not None:
+            if isinstance(record, dict) and record.get("tripped"):
+                span.error = _tripwire(record["tripped"])
+            return
+        if not part:
+            span.start_time = fact.started
+        self._tool_ended(span, fact, call, record if isinstance(record, dict) else {})
+
+    def _tool_ended(self, span: Span[Any], fact: Transition | Effect, key: str, record: Mapping[str, Any]) -> None:
         self.told.add(key)
-        data = span.span_data
-        if self.run.tree.sensitive and data.output is None:
-            data.output = output
+        data, item = span.span_data, record.get("item")
+        if self.run.sensitive and data.output is None and isinstance(item, dict):
+            data.output = item.get("output")
+        if record.get("verdicts"):
+            self._judged(span, fact, key, record["verdicts"])
+        if record.get("tripped") and span.error is None:
+            span.error = _tripwire(record["tripped"])
         said = self.said.pop(key, None)
         if said is not None:
             data.mcp_data = said.get("mcp_data", data.mcp_data)
@@ -318,10 +368,21 @@ class AgentRun:
                 span.error = self.run.error("Error running tool (non-fatal)", tool_name=data.name, error=said["error"])
         self.run.done(span, fact.node, fact.visit, key, fact.at)
 
+    def _judged(self, span: Span[Any], fact: Transition | Effect, key: str, verdicts: Sequence[Any]) -> None:
+        """A tool's guardrails, those of its input at the call's start and those of its output at its end: how long each
+        took isn't recorded."""
+        for i, verdict in enumerate(verdicts):
+            at = fact.at if verdict.get("kind") == "tool_output" else span.start_time or fact.started
+            data = GuardrailSpanData(str(verdict.get("guardrail")), verdict.get("behavior") != "allow")
+            place = f"{fact.node}.{fact.visit}/{key}/~guardrail.{i}"
+            self.run.finish(self.run.start(place, data, span.span_id, at), at)
+
     def _rejected(self, key: str) -> bool:
-        """Whether a person said no to a call."""
+        """Whether a person said no to a call, or to all calls of its tool."""
         position, _, call_id = key.partition(":")
         answer = self.run.answers.get(f"{call_id}#{position}", self.run.answers.get(call_id))
+        if answer is None:
+            answer = self.sticky.get(called_name(self.calls[key]))
         return answer is False or (isinstance(answer, dict) and answer.get("approve") is False)
 
     def _handed_off(self, fact: Transition, new: list[Any]) -> None:
@@ -350,11 +411,9 @@ class AgentRun:
         return next(found, name)
 
     def _tripped(self, fact: Transition) -> None:
-        verdict = fact.update.get("tripped")
-        name = verdict.get("guardrail") if isinstance(verdict, dict) else None
         for span in (self.turn, self.agent):
             if span is not None and span.error is None:
-                span.error = {"message": "Guardrail tripwire triggered", "data": {"guardrail": name}}
+                span.error = _tripwire(fact.update.get("tripped"))
 
     def effect(self, fact: Effect) -> None:
         """An effect of one of the agent's nodes finished."""
@@ -368,18 +427,8 @@ class AgentRun:
             span.start_time = fact.started
             span.span_data = GuardrailSpanData(str(value["guardrail"]), bool(value["tripped"]))
             self.run.done(span, node, fact.visit, fact.key, fact.at)
-        elif node == "run_tools" and fact.key in self.calls:
-            span = self.run.effect_span(node, fact.visit, fact.key, fact.started)
-            span.start_time = fact.started
-            output = value
-            if isinstance(value, dict) and fact.child is not None:
-                output = value.get("output", value)
-                if "tripped" in value:
-                    span.error = {"message": "Guardrail tripwire triggered", "data": {"guardrail": value["tripped"]}}
-            elif isinstance(value, dict):
-                item = value.get("item", value)
-                output = item.get("output") if isinstance(item, dict) else item
-            self._tool_ended(span, fact, fact.key, output)
+        elif node == "run_tools" and (call := self._call_of(fact.key)) is not None:
+            self._of_tool(fact, call)
         elif fact.child is not None:
             span = self.run.effect_span(node, fact.visit, fact.key, fact.started)
             self.run.done(span, node, fact.visit, fact.key, fact.at)
@@ -389,8 +438,7 @@ class AgentRun:
         parent = self.innermost() if node != "output_guardrails" or self.agent is None else self.agent.span_id
         call = self.calls.get(key) if node == "run_tools" else None
         if call is not None:
-            sensitive = self.run.tree.sensitive
-            arguments = call.get("arguments", call.get("input")) if sensitive else None
+            arguments = call.get("arguments") if self.run.sensitive else None
             return ToolCall(str(call.get("name") or call.get("type")), arguments, str(call["call_id"])), parent
         if node == "handoff":
             return HandoffSpanData(self.name, None), parent
@@ -402,12 +450,19 @@ class AgentRun:
         """The key whose span the code at a place is in; None: in the turn's."""
         if node == "run_tools":
             if key is not None:
-                return key if key in self.calls else None
+                return self._call_of(key)
             waiting = [one for one, call in self.calls.items() if one not in self.told and not self._hands_off(call)]
             return waiting[0] if len(waiting) == 1 else None
         if node == "handoff":
             return "handoff"
         return key if key is not None and key.startswith("guardrail:") else None
+
+    def _call_of(self, key: str) -> str | None:
+        """The key of the call that an effect of ``run_tools`` is, or is a part of."""
+        if key in self.calls:
+            return key
+        call, _, part = key.rpartition("/")
+        return call if part in _PARTS and call in self.calls else None
 
     def _hands_off(self, call: Mapping[str, Any]) -> bool:
         spec, name = self._spec(), str(call.get("name"))
@@ -464,15 +519,35 @@ class AgentRun:
             self.starts[fact.seq] = len(self.items)
             self.items = [*self.items, *new]
 
-    def note(self, node: str, key: str | None, data: dict[str, Any]) -> None:
-        """Something that isn't in the facts: of a model's call, or of a tool's."""
-        if node == "call_model" and data.get("kind") == "generation":
-            self.noted = data
+    def note(self, noted: Noted, clock: Callable[[], float]) -> None:
+        """Something that isn't in the facts: of a model's call, of a tool's, or of an MCP server's listing."""
+        data, kind = noted.data, noted.data.get("kind")
+        if kind == "generation" and noted.node == "call_model":
+            self.noted, self.seen = data, len(data.get("input") or ())  # the list may be one that grows
             self._open_turn()
-        elif node == "run_tools":
-            key = self.key_at(node, key)
+            tools = data.get("tools")
+            if tools is not self.tools and self.agent is not None:
+                self.tools = tools
+                self.agent.span_data.tools = _names(tools)
+        elif kind == "mcp_tools":
+            self._listed(noted, clock())
+        elif noted.node == "run_tools":
+            key = self.key_at(noted.node, noted.key)
             if key is not None:
                 self.said.setdefault(key, {}).update(data)
+
+    def _listed(self, noted: Noted, at: float) -> None:
+        """An MCP server is asked for its tools, or has answered (``result``) or failed (``error``)."""
+        run, data = self.run, noted.data
+        place = f"{noted.node}.{noted.visit}/~mcp_tools:{data['id']}"
+        if "result" not in data and "error" not in data:
+            run.open[place] = run.start(None, MCPListToolsSpanData(data["server"]), self.innermost(), at)
+            return
+        span = run.open.pop(place, None)
+        if span is not None:
+            span.span_data.result = data.get("result")
+            error = data.get("error")
+            run.finish(span, at, None if error is None else run.error("Error listing MCP tools", error=error))
 
     # -- values ---------------------------------------------------------------------------------------------------
 
@@ -508,3 +583,19 @@ class AgentRun:
             return
         self.view = self._resolved(fact, "view")
         self.view_at = int(fact.update.get("view_at", len(self.items)))
+
+
+def _calls_of(reply: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A reply's function calls under the keys of their effects."""
+    waiting = [one for one in reply if one.get("type") in CALLS]
+    return {f"{i}:{one['call_id']}": one for i, one in enumerate(waiting) if one.get("call_id")}
+
+
+def _names(tools: Sequence[Any] | None) -> list[str] | None:
+    return None if tools is None else [str(getattr(one, "name", type(one).__name__)) for one in tools]
+
+
+def _tripwire(verdict: Any) -> SpanError:
+    """The error of what a guardrail ended."""
+    name = verdict.get("guardrail") if isinstance(verdict, dict) else None
+    return {"message": "Guardrail tripwire triggered", "data": {"guardrail": name}}

@@ -8,7 +8,8 @@ failed or was cancelled end there; if it's resumed, new ones begin, in the same 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from flowcore.engine.observe import Noted
@@ -56,25 +57,29 @@ class SpanTree:
     """The spans of a root run and its children.
 
     ``first``: the root's first fact, whose ``meta["trace"]`` says how it's traced: ``workflow_name``, ``trace_id``,
-    ``group_id``, ``metadata``, ``sensitive``, ``tasks``, and ``parent_id``, the span that it began in. ``graph``: what
-    the root walks through, where that's known; it gives the agents' tools and handoffs.
+    ``group_id``, ``metadata``, ``sensitive``, ``tasks``; and of a run that began inside of a trace (``joined``) the
+    same of that one, and ``parent_id``, the span that it began in. ``graph``: what the root walks through, where that's
+    known; it gives the agents' tools and handoffs. ``sensitive``: whether inputs and outputs go along, where the run
+    doesn't say no.
     """
 
-    def __init__(self, root: str, first: Started, out: Out, graph: Any = None, api_key: str | None = None) -> None:
+    def __init__(
+        self, root: str, first: Started, out: Out, graph: Any = None, api_key: str | None = None, sensitive: bool = True
+    ) -> None:
         meta = first.meta or {}
         config = meta.get("trace") or {}
         self.root = root
         self.out = out
         self.tasks = config.get("tasks") is not False
-        self.sensitive = config.get("sensitive") is not False
-        self.trace_name = str(config.get("workflow_name") or meta.get("workflow") or first.graph)
+        self.joined = bool(config.get("joined"))
+        named = config.get("workflow_name")
+        self.task_name = str((None if self.joined else named) or meta.get("workflow") or first.graph)
         self.trace = Trace(
-            self.trace_name, config.get("trace_id") or trace_id_of(root), config.get("group_id"),
+            str(named or self.task_name), config.get("trace_id") or trace_id_of(root), config.get("group_id"),
             config.get("metadata"), None, api_key,
         )  # fmt: skip
-        self.joined = bool(config.get("joined"))
         self.asked: dict[str, set[str]] = {}
-        self.runs: dict[str, RunSpans] = {root: RunSpans(self, root, config.get("parent_id"), graph)}
+        self.runs: dict[str, RunSpans] = {root: RunSpans(self, root, config.get("parent_id"), graph, sensitive)}
 
     def take(self, run: str, fact: Fact) -> None:
         """Take the next fact of a run of the tree in."""
@@ -90,11 +95,11 @@ class SpanTree:
             del self.runs[run]
             self.asked.pop(run, None)
 
-    def note(self, noted: Noted) -> None:
-        """Take in what a node tells beside its facts."""
+    def note(self, noted: Noted, clock: Callable[[], float] = time.time) -> None:
+        """Take in what a node tells beside its facts. ``clock``: what the time is."""
         known = self.runs.get(noted.run)
         if known is not None and known.agent is not None:
-            known.agent.note(noted.node, noted.key, noted.data)
+            known.agent.note(noted, clock)
 
     def _child(self, run: str, fact: Fact) -> RunSpans:
         """A child run hangs under the span of the effect that it is of its parent."""
@@ -105,7 +110,9 @@ class SpanTree:
                     continue  # a child's child
                 began = getattr(fact, "started", fact.at)
                 span = parent.effect_span(node, visit, key, began)
-                return RunSpans(self, run, span.span_id, _graph_of(parent, key))
+                if parent.agent is not None:
+                    parent.agent.nested.add(key)
+                return RunSpans(self, run, span.span_id, _graph_of(parent, key), parent.sensitive, parent.mute)
         return RunSpans(self, run, None, None)
 
 
@@ -133,6 +140,10 @@ def spans_of(what: Any, graph: Any = None) -> list[Span[Any]]:
     ``what``: a run's facts, something with ``.facts`` (a ``Result``, a ``Run``), or the journals of a tree of runs by
     run id, as ``flowcore.testing.journals(store, run_id)`` reads them; only those hold what children did. ``graph``:
     the agent or graph of the root, for the agents' tools and handoffs. Raises UserError on anything else.
+
+    They're the spans of the live trace, by the same ids, without what no fact holds: a model call's settings and
+    instructions, and what a session or a filter made of its input (it's the run's own items here); MCP servers'
+    listings and ``mcp_data``; errors of tools that were told to the model; and spans that code made.
     """
     journals = _journals(what)
     if not journals:
@@ -201,6 +212,7 @@ def _comes_after(fact: Fact, before: Fact, rest: Rested, of_root: bool) -> bool:
 def _before(run: str, child: str, fact: Fact) -> bool:
     """Whether what a child did until now came before a fact of its parent."""
     if isinstance(fact, Effect):
-        return fact.child == child
+        end = f"{run}/{fact.node}.{fact.visit}/{fact.key}"
+        return fact.child == child or end == f"{child}/told"  # what the model was told of a nested run that failed
     here = child.startswith(f"{run}/{fact.node}.{fact.visit}/")
     return here and (isinstance(fact, Transition) or (isinstance(fact, Rested) and fact.standing != "waiting"))

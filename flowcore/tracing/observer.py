@@ -6,12 +6,16 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from pydantic_core import to_jsonable_python
+
+from flowcore.agents.run_config import RunConfig, includes_sensitive_data
 from flowcore.engine.events import Committed
 from flowcore.engine.observe import Noted, Watch, Where
 from flowcore.machine.facts import Fact, Resumed, Started
 from flowcore.tracing.derive import Silence, SpanTree
 from flowcore.tracing.scope import FOLLOWED, current_span, current_trace
-from flowcore.tracing.spans import Span
+from flowcore.tracing.span_data import CustomSpanData
+from flowcore.tracing.spans import NoOpSpan, Span
 from flowcore.tracing.traces import NoOpTrace, Trace
 
 if TYPE_CHECKING:
@@ -30,26 +34,59 @@ class RunObserver:
 
     def admitted(self, meta: dict[str, Any]) -> dict[str, Any]:
         """A run that begins inside of a trace belongs to it: what that is stands in ``meta["trace"]``."""
-        trace = current_trace()
-        if trace is None:
-            return {}
         given = meta.get("trace") or {}
+        if not includes_sensitive_data() and "sensitive" not in given:
+            given = {**given, "sensitive": False}
+        trace = current_trace()
         if isinstance(trace, NoOpTrace):
-            return {"trace": {**given, "disabled": True}}
-        span = current_span()
-        above = None if span is None else span.span_id
-        own = {"workflow_name": trace.name, "group_id": trace.group_id, "metadata": trace.metadata}
-        return {"trace": {**own, **given, "trace_id": trace.trace_id, "parent_id": above, "joined": True}}
+            given = {**given, "disabled": True}
+        elif trace is not None:
+            span = current_span()
+            given = {
+                **given,
+                "workflow_name": trace.name,
+                "trace_id": trace.trace_id,
+                "group_id": trace.group_id,
+                "metadata": to_jsonable_python(trace.metadata, fallback=str),
+                "parent_id": None if span is None else span.span_id,
+                "joined": True,
+            }
+        return {"trace": given} if given else {}
 
     def watch(self, live: Live) -> Watch | None:
         """Follow a root run that begins to move; what happened before is known, and not told again."""
         provider = self.provider()
         out = provider.processor
-        first = live.facts[0]
-        config = (first.meta or {}).get("trace") or {} if isinstance(first, Started) else {}
-        if out is None or provider.disabled or config.get("disabled"):
+        if out is None or provider.disabled:
             return None
-        return Follower(live, out)
+        first = live.facts[0]
+        assert isinstance(first, Started)
+        trace, config = current_trace(), _config(live)
+        disabled = ((first.meta or {}).get("trace") or {}).get("disabled") or (config and config.tracing_disabled)
+        if disabled or isinstance(trace, NoOpTrace):
+            return Untold(live.id)
+        return Follower(live, out, trace, config)
+
+
+class Untold:
+    """Hides the trace around it from the code of a tree of runs that isn't traced: a sink for its facts."""
+
+    __slots__ = ("__weakref__",)
+
+    def __init__(self, run: str) -> None:
+        FOLLOWED[run] = self
+
+    def __call__(self, what: Committed | Noted) -> None:
+        FOLLOWED.setdefault(what.run, self)
+
+    @property
+    def trace(self) -> Trace:
+        """One that nobody is told of."""
+        return NoOpTrace()
+
+    def span_at(self, where: Where) -> Span[Any]:
+        """One that nobody is told of."""
+        return NoOpSpan(CustomSpanData(where.node, {}))
 
 
 class Follower:
@@ -57,13 +94,17 @@ class Follower:
 
     __slots__ = ("__weakref__", "_live", "_lock", "_out", "_tree")
 
-    def __init__(self, live: Live, out: TracingProcessor) -> None:
+    def __init__(self, live: Live, out: TracingProcessor, around: Trace | None, config: RunConfig | None) -> None:
         first = live.facts[0]
         assert isinstance(first, Started)
         self._live = live
         self._out = out
         self._lock = threading.RLock()
-        self._tree = SpanTree(live.id, first, _SILENCE, live.graph, _api_key(live))
+        sensitive = includes_sensitive_data() if config is None else config.trace_include_sensitive_data
+        key = None if config is None else (config.tracing or {}).get("api_key")
+        tree = self._tree = SpanTree(live.id, first, _SILENCE, live.graph, key, sensitive)
+        if tree.joined and around is not None and around.trace_id == tree.trace.trace_id:
+            tree.trace.tracing_api_key = around.tracing_api_key
         last = live.facts[-1]
         self._catch_up(live.id, last.seq + 1)
         FOLLOWED[live.id] = self
@@ -79,7 +120,7 @@ class Follower:
             if type(what) is Committed:
                 self._take(what.run, what.fact)
             else:
-                self._tree.note(what)  # type: ignore[arg-type]
+                self._tree.note(what, self._live.tree.clock.time)  # type: ignore[arg-type]
 
     @property
     def trace(self) -> Trace:
@@ -133,7 +174,7 @@ class Follower:
                     self._out.on_span_start(span)
 
 
-def _api_key(live: Live) -> str | None:
-    """The exporter's key that the run's configuration names; it's never stored."""
-    tracing = getattr(getattr(live.context, "config", None), "tracing", None)
-    return tracing.get("api_key") if isinstance(tracing, dict) else None
+def _config(live: Live) -> RunConfig | None:
+    """The run's configuration, where it's an agent's and a face began it; its exporter's key is never stored."""
+    config = getattr(live.context, "config", None)
+    return config if isinstance(config, RunConfig) else None

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from flowcore.graph.outcomes import END
 from flowcore.machine.facts import Effect, Fact, Rested, Resumed, Signal, Started, Transition
 from flowcore.tracing.agent_runs import NODES, AgentRun
-from flowcore.tracing.ids import span_id_of
+from flowcore.tracing.ids import gen_span_id, span_id_of
 from flowcore.tracing.span_data import CustomSpanData, SpanData
-from flowcore.tracing.spans import Span, SpanError
+from flowcore.tracing.spans import NoOpSpan, Span, SpanError
 
 if TYPE_CHECKING:
     from flowcore.tracing.derive import SpanTree
@@ -24,16 +24,21 @@ class RunSpans:
 
     ``above``: the id of the span that it hangs under. ``graph``: what it walks through, where that's known. ``rounds``:
     how often it began or was resumed after its spans had ended; a later round's have ids of their own. ``entered``:
-    when the current visit was, ``at``: the last fact's time.
+    when the current visit was, ``at``: the last fact's time. ``sensitive``: whether its spans carry inputs and outputs;
+    ``mute``: whether nobody is told of them. A nested run may say no to either, and its own nested runs follow.
     """
 
     __slots__ = (
         "above", "agent", "answers", "at", "effects", "ended", "entered", "first", "graph", "id", "left", "limits",
-        "open", "rounds", "seq", "tree", "usage", "visit",
+        "mute", "open", "rounds", "sensitive", "seq", "tree", "usage", "visit",
     )  # fmt: skip
 
-    def __init__(self, tree: SpanTree, id: str, above: str | None, graph: Any) -> None:
+    def __init__(
+        self, tree: SpanTree, id: str, above: str | None, graph: Any, sensitive: bool = True, mute: bool = False
+    ) -> None:
         self.tree = tree
+        self.sensitive = sensitive
+        self.mute = mute
         self.id = id
         self.above = above
         self.graph = graph
@@ -70,6 +75,9 @@ class RunSpans:
                 self.answers[fact.key] = fact.value  # type: ignore[union-attr]
         elif isinstance(fact, Started):
             self.first = fact
+            config = (fact.meta or {}).get("trace") or {}
+            self.sensitive = self.sensitive and config.get("sensitive") is not False
+            self.mute = self.mute or bool(config.get("disabled"))
             self.entered = fact.started
             self.limits = dict(fact.limits)
         self.at = fact.at
@@ -105,7 +113,7 @@ class RunSpans:
         data["on"] = fact.on
         if fact.attempt > 1:
             data["attempts"] = fact.attempt
-        if fact.update and self.tree.sensitive:
+        if fact.update and self.sensitive:
             data["update"] = fact.update
         if fact.error is not None and span.error is None:
             span.error = self.error("Error in node", **fact.error)
@@ -140,7 +148,7 @@ class RunSpans:
             return
         span = self.effect_span(fact.node, fact.visit, fact.key, fact.started)
         span.start_time = fact.started
-        if self.tree.sensitive:
+        if self.sensitive:
             span.span_data.data["value"] = fact.value
         self.done(span, fact.node, fact.visit, fact.key, fact.at)
 
@@ -183,19 +191,22 @@ class RunSpans:
     # -- spans ----------------------------------------------------------------------------------------------------
 
     def start(
-        self, place: str, data: SpanData, parent: str | None, at: float, error: SpanError | None = None
+        self, place: str | None, data: SpanData, parent: str | None, at: float, error: SpanError | None = None
     ) -> Span[Any]:
-        """Start the span of a place in the run."""
+        """Start the span of a place in the run; None: of something that no fact tells of."""
         tree = self.tree
-        rounds = "" if self.rounds == 1 else f"#{self.rounds}"
         trace = tree.trace
+        if place is None:
+            id = gen_span_id()
+        else:
+            id = span_id_of(f"{self.id}/{place}" if self.rounds == 1 else f"{self.id}/{place}#{self.rounds}")
         span: Span[Any] = Span(
-            trace.trace_id, span_id_of(f"{self.id}/{place}{rounds}"), parent, data, None, trace.tracing_api_key,
-            trace.metadata, trace.group_id,
-        )  # fmt: skip
+            trace.trace_id, id, parent, data, None, trace.tracing_api_key, trace.metadata, trace.group_id
+        )
         span.start_time = at
         span.error = error
-        tree.out.on_span_start(span)
+        if not self.mute:
+            tree.out.on_span_start(span)
         return span
 
     def finish(self, span: Span[Any], at: float, error: SpanError | None = None) -> None:
@@ -203,7 +214,8 @@ class RunSpans:
         span.end_time = at
         if error is not None and span.error is None:
             span.error = error
-        self.tree.out.on_span_end(span)
+        if not self.mute:
+            self.tree.out.on_span_end(span)
 
     def done(self, span: Span[Any], node: str, visit: int, key: str, at: float) -> None:
         """End the span of an effect."""
@@ -228,6 +240,8 @@ class RunSpans:
 
     def span_at(self, node: str, visit: int, key: str | None) -> Span[Any] | None:
         """The span of the code that runs at a place."""
+        if self.mute:
+            return NoOpSpan(CustomSpanData(node, {}))
         if self.ended:
             return None
         if self.agent is not None and node in NODES:
@@ -244,7 +258,7 @@ class RunSpans:
 
     def error(self, what: str, **data: Any) -> SpanError:
         """An error as spans have it; texts that may quote inputs are left out where those are."""
-        if not self.tree.sensitive:
+        if not self.sensitive:
             data.pop("message", None)
             if "error" in data:
                 data["error"] = "left out: the trace doesn't include sensitive data"
