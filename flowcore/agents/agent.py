@@ -7,7 +7,7 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, TypeAlias, TypedDict
+from typing import Any, Generic, TypeAlias, TypedDict, get_origin
 
 from typing_extensions import TypeVar
 
@@ -80,21 +80,21 @@ class AgentSpec(Generic[TContext]):
     """
 
     name: str = "Agent"
-    instructions: Any = None
     handoff_description: str | None = None
+    tools: list[Any] = field(default_factory=list)
+    mcp_servers: list[Any] = field(default_factory=list)
+    mcp_config: MCPConfig = field(default_factory=MCPConfig)
+    instructions: Any = None
+    prompt: Prompt | DynamicPromptFunction | None = None
     handoffs: list[Any] = field(default_factory=list)
     model: str | Model | None = None
     model_settings: ModelSettings = field(default_factory=ModelSettings)
-    tools: list[Any] = field(default_factory=list)
     input_guardrails: list[InputGuardrail] = field(default_factory=list)
     output_guardrails: list[OutputGuardrail] = field(default_factory=list)
     output_type: Any = None
+    hooks: AgentHooksBase[Any, Any] | None = None
     tool_use_behavior: Any = "run_llm_again"
     reset_tool_choice: bool = True
-    prompt: Prompt | DynamicPromptFunction | None = None
-    mcp_servers: list[Any] = field(default_factory=list)
-    mcp_config: MCPConfig = field(default_factory=MCPConfig)
-    hooks: AgentHooksBase[Any, Any] | None = None
     description: str | None = field(default=None, kw_only=True)
     markdown: bool = field(default=False, kw_only=True)
     id: str | None = field(default=None, kw_only=True)
@@ -119,34 +119,21 @@ class AgentSpec(Generic[TContext]):
         """Raises TypeError and UserError for fields that can't be. Plain functions among the tools become tools."""
         if isinstance(self.tools, list) and any(_is_plain(tool) for tool in self.tools):
             self.tools = [function_tool(tool) if _is_plain(tool) else tool for tool in self.tools]
-        if not isinstance(self.name, str) or not self.name:
-            raise TypeError(f"Agent name must be a string, got {type(self.name).__name__}")
-        if not (self.instructions is None or isinstance(self.instructions, (str, list)) or callable(self.instructions)):
-            raise TypeError(
-                f"Agent instructions must be a string, list, callable, or None, got {type(self.instructions).__name__}"
-            )
+        if isinstance(self.model_settings, Mapping):
+            self.model_settings = ModelSettings(**self.model_settings)
+        for name, what, fits in _FIELDS:
+            value = getattr(self, name)
+            if not fits(value):
+                raise TypeError(f"Agent {name} must be {what}, got {type(value).__name__}")
         if callable(self.instructions) and len(inspect.signature(self.instructions).parameters) != 2:
             raise TypeError(
                 f"agent '{self.name}': an 'instructions' function takes exactly 2 arguments: (context, agent)"
             )
-        for name in ("handoffs", "tools", "mcp_servers", "input_guardrails", "output_guardrails"):
-            if not isinstance(getattr(self, name), list):
-                raise TypeError(f"Agent {name} must be a list, got {type(getattr(self, name)).__name__}")
-        if not (self.model is None or isinstance(self.model, (str, Model))):
-            raise TypeError(f"Agent model must be a string, Model, or None, got {type(self.model).__name__}")
-        if isinstance(self.model_settings, Mapping):
-            self.model_settings = ModelSettings(**self.model_settings)
-        if not isinstance(self.model_settings, ModelSettings):
+        if not _is_tool_use(self.tool_use_behavior):
             raise TypeError(
-                f"Agent model_settings must be a ModelSettings instance, got {type(self.model_settings).__name__}"
-            )
-        if not (
-            self.tool_use_behavior in TOOL_USE
-            if isinstance(self.tool_use_behavior, str)
-            else isinstance(self.tool_use_behavior, Mapping) or callable(self.tool_use_behavior)
-        ):
-            raise TypeError(
-                f"agent '{self.name}': tool_use_behavior {self.tool_use_behavior!r} isn't one of {TOOL_USE}"
+                "Agent tool_use_behavior must be 'run_llm_again', 'stop_on_first_tool', StopAtTools dict, or callable,"
+                f" got {type(self.tool_use_behavior).__name__}: agent '{self.name}' has tool_use_behavior"
+                f" {shorten(self.tool_use_behavior)}"
             )
         for tool in self.tools:
             if not (isinstance(tool, FunctionTool) or hasattr(tool, "to_wire")):
@@ -166,8 +153,6 @@ class AgentSpec(Generic[TContext]):
             raise TypeError(
                 f"Agent mcp_config has no {listed(sorted(unknown))}; it has {listed(MCPConfig.__annotations__)}"
             )
-        if not (self.prompt is None or isinstance(self.prompt, Mapping) or callable(self.prompt)):
-            raise TypeError(f"Agent prompt must be a Prompt, a function or None, not {shorten(self.prompt)}")
         validate_agent_hooks(self.hooks)
         twice = colliding(self.tools)
         if twice:
@@ -261,6 +246,49 @@ async def _yes() -> bool:
 def _is_plain(tool: Any) -> bool:
     """Whether a tool is a function without a decorator."""
     return inspect.isfunction(tool) or inspect.ismethod(tool)
+
+
+def _is_tool_use(how: Any) -> bool:
+    if isinstance(how, str):
+        return how in TOOL_USE
+    return set(how) == set(StopAtTools.__annotations__) if isinstance(how, Mapping) else callable(how)
+
+
+def _is_type(kind: Any) -> bool:
+    """Whether an output type can be one: a class, a form of ``typing``, a new type, an alias, a schema, or None."""
+    if kind is None or isinstance(kind, (type, AgentOutputSchemaBase)) or get_origin(kind) is not None:
+        return True
+    of_typing = getattr(type(kind), "__module__", "") in ("typing", "typing_extensions")
+    return of_typing or kind is Any or hasattr(kind, "__supertype__")
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list)
+
+
+def _is_text(value: Any) -> bool:
+    return value is None or isinstance(value, str)
+
+
+_FIELDS: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
+    ("name", "a string", lambda value: isinstance(value, str) and value != ""),
+    ("handoff_description", "a string or None", _is_text),
+    ("tools", "a list", _is_list),
+    ("mcp_servers", "a list", _is_list),
+    ("mcp_config", "a dict", lambda value: isinstance(value, Mapping)),
+    ("instructions", "a string, list, callable, or None",
+     lambda value: _is_text(value) or isinstance(value, list) or callable(value)),
+    ("prompt", "a Prompt, DynamicPromptFunction, or None",
+     lambda value: value is None or isinstance(value, Mapping) or callable(value)),
+    ("handoffs", "a list", _is_list),
+    ("model", "a string, Model, or None", lambda value: _is_text(value) or isinstance(value, Model)),
+    ("model_settings", "a ModelSettings instance or a dict", lambda value: isinstance(value, ModelSettings)),
+    ("input_guardrails", "a list", _is_list),
+    ("output_guardrails", "a list", _is_list),
+    ("output_type", "a type, AgentOutputSchemaBase, or None", _is_type),
+    ("reset_tool_choice", "a boolean", lambda value: isinstance(value, bool)),
+)  # fmt: skip
+"""Fields of an agent: what each must be, in words, and whether a value is that."""
 
 
 def reachable(root: AgentSpec[Any]) -> dict[str, AgentSpec[Any]]:
