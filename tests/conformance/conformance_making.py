@@ -1,0 +1,62 @@
+"""Small agents, and the ways of running them, for the conformance tests."""
+
+from typing import Any
+
+from flowcore import Agent, Runner, function_tool
+from flowcore.testing import ScriptedModel, function_call
+
+WAYS = ("run", "streamed")
+
+
+@function_tool
+async def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+@function_tool(needs_approval=True)
+async def delete(row: str) -> str:
+    """Delete a row."""
+    return f"deleted {row}"
+
+
+def adding(call_id: str = "c1") -> dict[str, Any]:
+    return function_call("add", {"a": 1, "b": 2}, call_id)
+
+
+def deleting(row: str = "a", call_id: str = "d1") -> dict[str, Any]:
+    return function_call("delete", {"row": row}, call_id)
+
+
+def agent(*steps: Any, name: str = "Assistant", **fields: Any) -> Agent:
+    """An agent whose model finds the step that's due by the history, so that it may be resumed anywhere."""
+    return Agent(name=name, model=ScriptedModel.by_turn(list(steps)), **fields)
+
+
+def in_turn(*steps: Any, name: str = "Assistant", **fields: Any) -> Agent:
+    """An agent whose model says these steps, one a call, whatever the history."""
+    return Agent(name=name, model=ScriptedModel(list(steps)), **fields)
+
+
+async def go(way: str, agent: Agent, input: Any = "go", **more: Any) -> Any:
+    """Run an agent one way or the other, to the end; raises what it raises."""
+    if way == "run":
+        return await Runner.run(agent, input, **more)
+    result = Runner.run_streamed(agent, input, **more)
+    async for _ in result.stream_events():
+        pass
+    return result
+
+
+async def caught(way: str, agent: Agent, input: Any = "go", **more: Any) -> BaseException:
+    """What a run raises."""
+    try:
+        await go(way, agent, input, **more)
+    except Exception as error:
+        return error
+    raise AssertionError("the run raised nothing")
+
+
+def told(result: Any) -> list[Any]:
+    """What the model was told of its calls, in order."""
+    return [item["output"] for item in result.run.state.items if item.get("type") == "function_call_output"]
