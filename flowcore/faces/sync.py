@@ -1,10 +1,13 @@
-"""Sync over async: one event loop a thread, kept, so that a model's connections live on from call to call."""
+"""Sync over async, in the thread's default event loop: the app's where it set one, else one of ours; kept either way,
+so that what is bound to a loop (a model's connections, a session's locks) lives on from call to call."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import threading
+import warnings
 import weakref
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from typing import Any, TypeVar
@@ -15,11 +18,16 @@ T = TypeVar("T")
 
 
 class _Held:
-    """A thread's loop. It's closed when the thread ends, or the interpreter."""
+    """What runs things in a thread's default loop. One that was made here is closed when the thread ends, or the
+    interpreter; the app's own isn't."""
 
-    def __init__(self) -> None:
-        self.runner = asyncio.Runner()
-        weakref.finalize(self, _close, self.runner)
+    def __init__(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        if loop is None:
+            self.runner = asyncio.Runner()
+            weakref.finalize(self, _close, self.runner)
+        else:
+            self.runner = asyncio.Runner(loop_factory=lambda: loop)
+        self.loop = self.runner.get_loop()  # one of ours is the thread's default from here on
 
 
 def _close(runner: asyncio.Runner) -> None:
@@ -43,32 +51,45 @@ def _is_running() -> bool:
     return True
 
 
-def _runner(what: str, instead: str) -> asyncio.Runner:
+def _default_loop() -> asyncio.AbstractEventLoop | None:
+    """The thread's default loop, where it has an open one."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DeprecationWarning)  # it says that there is none, and that one would be made
+        try:
+            loop = asyncio.get_event_loop()
+        except (RuntimeError, DeprecationWarning):
+            return None
+    return None if loop.is_closed() else loop
+
+
+def _held(what: str, instead: str) -> _Held:
     if _is_running():
         raise LoopRunning(f"{what} cannot be called when an event loop is already running; use {instead}")
-    if _LOCAL.held is None:
-        _LOCAL.held = _Held()
-    return _LOCAL.held.runner
+    held, loop = _LOCAL.held, _default_loop()
+    if held is None or held.loop.is_closed() or loop not in (None, held.loop):
+        held = _LOCAL.held = _Held(loop)
+    return held
 
 
 def run_sync(work: Coroutine[Any, Any, T], what: str, instead: str) -> T:
-    """Run a coroutine to its end in this thread's loop. Ctrl-C cancels it and waits for it. Raises UserError inside a
-    running loop."""
+    """Run a coroutine to its end in this thread's loop, in the caller's context. Ctrl-C cancels it and waits for it.
+    Raises UserError inside a running loop."""
     try:
-        runner = _runner(what, instead)
+        held = _held(what, instead)
     except LoopRunning:
         work.close()
         raise
-    return runner.run(work)
+    return held.runner.run(work, context=contextvars.copy_context())
 
 
 def iterate_sync(stream: AsyncIterator[T], what: str, instead: str) -> Iterator[T]:
     """An async iterator as a sync one. Raises UserError inside a running loop, at once."""
-    runner = _runner(what, instead)
-    return _iterate(stream, runner)
+    return _iterate(stream, _held(what, instead))
 
 
-def _iterate(stream: AsyncIterator[T], runner: asyncio.Runner) -> Iterator[T]:
+def _iterate(stream: AsyncIterator[T], held: _Held) -> Iterator[T]:
+    context = contextvars.copy_context()
+
     async def one() -> tuple[bool, T | None]:
         try:
             return True, await anext(stream)
@@ -82,10 +103,10 @@ def _iterate(stream: AsyncIterator[T], runner: asyncio.Runner) -> Iterator[T]:
 
     try:
         while True:
-            there, value = runner.run(one())
+            there, value = held.runner.run(one(), context=context)
             if not there:
                 return
             yield value  # type: ignore[misc]
     finally:
         if not _is_running():  # else it's the garbage collector that closes this; the loop closes the stream at its end
-            runner.run(close())
+            held.runner.run(close(), context=context)
