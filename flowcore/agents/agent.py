@@ -194,8 +194,14 @@ class AgentSpec(Generic[TContext]):
         parts = [part for part in (self.description, text, MARKDOWN if self.markdown else None) if part]
         return "\n\n".join(parts) or None
 
-    async def get_mcp_tools(self, context: RunContextWrapper[Any]) -> list[FunctionTool]:
-        """The tools that the agent's MCP servers have now. Raises UserError when two of them have one name."""
+    async def get_mcp_tools(
+        self,
+        context: RunContextWrapper[Any],
+        *,
+        around: Callable[[Any, Awaitable[list[FunctionTool]]], Awaitable[list[FunctionTool]]] | None = None,
+    ) -> list[FunctionTool]:
+        """The tools that the agent's MCP servers have now. ``around(server, listing)``: awaits a server's listing, to
+        look on. Raises UserError when two of them have one name."""
         config = self.mcp_config
         how: dict[str, Any] = {
             "strict": config.get("convert_schemas_to_strict", False),
@@ -203,7 +209,8 @@ class AgentSpec(Generic[TContext]):
         }
         if "failure_error_function" in config:
             how["failure_error_function"] = config["failure_error_function"]
-        asked = await asyncio.gather(*(one.function_tools(context, self, **how) for one in self.mcp_servers))
+        asking = [(one, one.function_tools(context, self, **how)) for one in self.mcp_servers]
+        asked = await asyncio.gather(*(listing if around is None else around(one, listing) for one, listing in asking))
         tools: list[FunctionTool] = []
         for server, found in zip(self.mcp_servers, asked, strict=True):
             names = {tool.name for tool in (*tools, *self.tools)}

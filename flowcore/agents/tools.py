@@ -282,20 +282,26 @@ class FunctionTool:
             return "always" if self.needs_approval else "never"
         return "sometimes"
 
-    async def invoke(self, ctx: ToolContext[Any], arguments: str, *, format_error: ErrorFormat | None = None) -> Any:
+    async def invoke(
+        self, ctx: ToolContext[Any], arguments: str, *, format_error: ErrorFormat | None = None,
+        on_error: Callable[[Exception], None] | None = None,
+    ) -> Any:  # fmt: skip
         """Make the call and give the function's value, or, after an error, what the model is to be told.
 
         ``arguments``: JSON text, empty for none. ``format_error``: the run's own words for an error, asked only where
-        the tool was declared without a ``failure_error_function``.
-        Raises ``ToolTimeoutError`` (``timeout_behavior="raise_exception"``)
+        the tool was declared without a ``failure_error_function``. ``on_error``: called with an error that isn't
+        raised. Raises ``ToolTimeoutError`` (``timeout_behavior="raise_exception"``)
         and, where ``failure_error_function`` is None, flowcore's errors as they are and others as ``UserError``.
         A sync function runs in a thread: a cancel leaves the call at once, but the thread goes on to its end.
         """
         if self.timeout_seconds is None:
-            return await self._call(ctx, arguments, format_error)
-        return await self._call_within(ctx, arguments, self.timeout_seconds, format_error)
+            return await self._call(ctx, arguments, format_error, on_error)
+        return await self._call_within(ctx, arguments, self.timeout_seconds, format_error, on_error)
 
-    async def _call(self, ctx: ToolContext[Any], arguments: str, format_error: ErrorFormat | None) -> Any:
+    async def _call(
+        self, ctx: ToolContext[Any], arguments: str, format_error: ErrorFormat | None,
+        on_error: Callable[[Exception], None] | None,
+    ) -> Any:  # fmt: skip
         call = self.on_invoke_tool
         try:
             return await (call.attempt if isinstance(call, _Call) else call)(ctx, arguments)
@@ -303,6 +309,8 @@ class FunctionTool:
             if self.failure_error_function is None:
                 self._blame(error)
             failure = error
+        if on_error is not None:
+            on_error(failure)
         try:
             told = await _settled(self.failure_error_function(ctx, failure))
             if format_error is None or self.failure_error_function is not _told_by_default:
@@ -319,18 +327,21 @@ class FunctionTool:
         raise UserError(f"Error running tool {self.name}: {error}") from error
 
     async def _call_within(
-        self, ctx: ToolContext[Any], arguments: str, seconds: float, format_error: ErrorFormat | None
-    ) -> Any:
+        self, ctx: ToolContext[Any], arguments: str, seconds: float, format_error: ErrorFormat | None,
+        on_error: Callable[[Exception], None] | None,
+    ) -> Any:  # fmt: skip
         limit = asyncio.timeout(seconds)
         try:
             async with limit:
-                return await self._call(ctx, arguments, format_error)
+                return await self._call(ctx, arguments, format_error, on_error)
         except TimeoutError as error:
             if not limit.expired():
                 raise
             late = ToolTimeoutError(self.name, seconds)
             if self.timeout_behavior == "raise_exception":
                 raise late from error
+        if on_error is not None:
+            on_error(late)
         if self.timeout_error_function is None:
             return late.message
         return await _settled(self.timeout_error_function(ctx, late))

@@ -9,7 +9,8 @@ import inspect
 import random
 import threading
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from pydantic_core import to_json
@@ -379,6 +380,15 @@ class Context:
         tree = self._live.tree
         if tree.watches:
             tree.tell(Noted(self._live.id, self.node, self.visit, key, data))
+
+    @contextmanager
+    def inside(self, key: str) -> Iterator[None]:
+        """Let the code within stand inside of effect ``key`` for observers, e.g. before and after a child run."""
+        token = HERE.set(Where(self._live.id, self.node, self.visit, key))
+        try:
+            yield
+        finally:
+            HERE.reset(token)
 
     def spend(self, **counts: float) -> None:
         """Add to what the run has used (``input_tokens=…``, ``cost=…``); written down with this entry's next fact."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from flowcore.agents.loop.listing import LISTING
 from flowcore.agents.loop.state import CALLS
 from flowcore.agents.namespaces import called_name
 from flowcore.graph.state import pick
@@ -529,7 +530,7 @@ class AgentRun:
             if tools is not self.tools and self.agent is not None:
                 self.tools = tools
                 self.agent.span_data.tools = _names(tools)
-        elif kind == "mcp_tools":
+        elif kind == LISTING:
             self._listed(noted, clock())
         elif noted.node == "run_tools":
             key = self.key_at(noted.node, noted.key)

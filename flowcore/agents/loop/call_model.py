@@ -15,6 +15,7 @@ from flowcore.agents.items import input_items, is_message, refusal_of, text_of, 
 from flowcore.agents.lifecycle import fire, hears
 from flowcore.agents.loop.ends import final_update, handled, told_of
 from flowcore.agents.loop.judge import ask, input_judges, input_of, keys_of, subject_of
+from flowcore.agents.loop.listing import listed_tools
 from flowcore.agents.loop.saving import save, session_history
 from flowcore.agents.loop.state import CALLS, AgentState
 from flowcore.agents.namespaces import called_name, called_tool, qualified_tools
@@ -161,8 +162,7 @@ async def _resolve(state: AgentState, ctx: Context, agent: AgentSpec[Any], optio
     model = chosen if isinstance(chosen, Model) else (config.model_provider or default_provider()).get_model(chosen)
     tools: Sequence[Any]
     if agent.mcp_servers:
-        found = options.offered[agent.name] = [*await agent.get_mcp_tools(wrapper), *agent.tools]
-        tools = await offered(found, wrapper, agent)
+        tools = await offered(await listed_tools(ctx, options, agent, wrapper), wrapper, agent)
     else:
         tools = await offered(agent.tools, wrapper, agent)
     handoffs = await offered(agent.resolved_handoffs, wrapper, agent)
@@ -251,12 +251,10 @@ async def _call(state: AgentState, ctx: Context, turn: Turn, options: Options) -
 
 def _tell(ctx: Context, turn: Turn, options: Options, items: Sequence[Item], instructions: str | None) -> None:
     """Tell observers what the facts don't say of a model call."""
-    data: dict[str, Any] = {"kind": "generation", "model": turn.model_name, "settings": turn.settings}
+    seen: dict[str, Any] = {}
     if options.config.trace_include_sensitive_data:
-        data["instructions"] = instructions
-        data["input"] = items
-        data["tools"] = [tool.name for tool in turn.tools]
-    ctx.note(**data)
+        seen = {"instructions": instructions, "input": items}
+    ctx.note(kind="generation", model=turn.model_name, settings=turn.settings, tools=turn.tools, **seen)
 
 
 async def _streamed(turn: Turn, arguments: tuple[Any, ...], more: dict[str, Any], ctx: Context) -> ModelResponse:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any, Literal
 
 from pydantic_core import to_jsonable_python
@@ -84,14 +85,15 @@ async def perform(
     if hooks is not None or own is not None:
         await fire("on_tool_start", hooks, own, tool_ctx, agent, tool)
     formatter = options.config.tool_error_formatter
+    noting = _noting(ctx, call) if ctx.observed else None
     if formatter is None:
-        value = await tool.invoke(tool_ctx, call.arguments)
+        value = await tool.invoke(tool_ctx, call.arguments, on_error=noting)
     else:
 
         async def say(told: str, error: Exception) -> str | None:
             return await formatted(options, wrapper, call, "tool_exception", told, error)
 
-        value = await tool.invoke(tool_ctx, call.arguments, format_error=say)
+        value = await tool.invoke(tool_ctx, call.arguments, format_error=say, on_error=noting)
     if tool.tool_output_guardrails:
         found = await judge_output(tool, tool_ctx, agent, value)
         options.results += found.results
@@ -113,6 +115,15 @@ async def perform(
         if custom is not None:
             record["custom"] = value_as_json(custom)
     return record
+
+
+def _noting(ctx: Context, call: Call) -> Callable[[Exception], None]:
+    """Tell observers what a call's record doesn't say of it; what's given back tells them of an error that the model is
+    told of."""
+    server = getattr(call.tool, "mcp_server_name", None)
+    if server is not None:
+        ctx.note(call.key, mcp_data={"server": server})
+    return lambda error: ctx.note(call.key, error=str(error) or type(error).__name__)
 
 
 def record_of(call: Call, found: Verdicts, verdicts: list[dict[str, Any]]) -> dict[str, Any] | None:

@@ -54,6 +54,7 @@ async def call_agent(
         if tool.failure_error_function is None:
             raise
         ctx.spend(**ctx.spent_by_child(call.key))
+        ctx.note(call.key, error=str(error) or type(error).__name__)
         told = tool.failure_error_function(tool_ctx, error)
         value = await told if inspect.isawaitable(told) else told
     if hooks is not None or own is not None:
