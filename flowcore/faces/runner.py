@@ -4,15 +4,16 @@ own way."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypedDict, Unpack
+from dataclasses import replace
+from typing import Any, TypedDict, Unpack, cast
 
+from flowcore.agents.context import RunContextWrapper
 from flowcore.agents.lifecycle import RunHooksBase, validate_run_hooks
 from flowcore.agents.loop.call_model import CONVERSATION
 from flowcore.agents.loop.saving import FOREIGN
 from flowcore.agents.options import Options, RunErrorHandlers
 from flowcore.agents.run_config import RunConfig
 from flowcore.agents.session import Session, as_session
-from flowcore.engine.observe import OBSERVERS
 from flowcore.engine.run import Run, start
 from flowcore.errors import UserError
 from flowcore.faces.agent import Agent, check_limits
@@ -68,7 +69,7 @@ class AgentRunner:
     ) -> RunResultStreaming:
         """See ``Runner.run_streamed``."""
         going = _Going(starting_agent, input, given)
-        result = RunResultStreaming(starting_agent, going.input, going.options, going.max_turns)
+        result = RunResultStreaming(going.current, going.input, going.options, going.most)
         result._begin(lambda: going.admit(True))
         return result
 
@@ -191,6 +192,8 @@ class Runner:
         )  # fmt: skip
 
 
+REASONING_IDS = "reasoning_item_id_policy"
+"""The run's ``meta`` keeps the policy here, so that a run that goes on without a config of its own has it too."""
 _KNOWN = frozenset(RunnerArguments.__annotations__)
 
 
@@ -212,12 +215,18 @@ class _Going:
         self.store = given.get("store")
         self.session, self.elsewhere = self._session()
         context = given.get("context")
+        if isinstance(context, RunContextWrapper):  # of another run: its usage and decisions are that run's
+            context = context.context
+        config = RunConfig.of(given.get("run_config"))
         if self.state is not None:
             self._check_state(self.state)
             context = self.state.context if context is None else context
+            kept = self.state._view.meta.get(REASONING_IDS)
+            if kept is not None and config.reasoning_item_id_policy is None:
+                config = replace(config, reasoning_item_id_policy=kept)
         self.options = Options(
             context,
-            RunConfig.of(given.get("run_config")),
+            config,
             given.get("error_handlers"),
             hooks=validate_run_hooks(given.get("hooks")),
             session=self.elsewhere if isinstance(given_session := given.get("session"), str) else given_session,
@@ -239,14 +248,30 @@ class _Going:
         kept = state._view.meta.get(CONVERSATION) or {}
         for name, own in (
             ("store", None), ("run_id", state.run_id), ("conversation_id", kept.get("conversation_id")),
-            ("previous_response_id", kept.get("previous_response_id")), ("session", state._view.meta.get("session")),
+            ("previous_response_id", kept.get("previous_response_id")),
+            ("session", state._view.meta.get("session") or state._view.meta.get(FOREIGN)),
         ):  # fmt: skip
-            value: Any = self.session if name == "session" else given.get(name)
+            value: Any = given.get(name)
+            if name == "session":
+                value = self.session if self.elsewhere is None else self.elsewhere.session_id
             if value is not None and value != own:
                 raise UserError(
                     f"Runner.run(agent, state, {name}={value!r}): the run goes on with its own ({own!r}); leave it out"
                     + (", and give it to RunState.from_json" if name == "store" else "")
                 )
+
+    @property
+    def current(self) -> Agent[Any]:
+        """The agent whose turn it is."""
+        return self.agent if self.state is None else cast(Agent[Any], self.state.current_agent)
+
+    @property
+    def most(self) -> int | None:
+        """How many turns it may take."""
+        if self.state is not None and isinstance(self.max_turns, _Turns):
+            return self.state.max_turns
+        most: int | None = {"max_turns": self.max_turns, **(self.given.get("limits") or {})}["max_turns"]
+        return most
 
     def turns_of(self, run: Run) -> int | None:
         """The limit of turns that the run has."""
@@ -274,8 +299,11 @@ class _Going:
     def _meta(self) -> dict[str, Any]:
         config, given = self.options.config, self.given
         meta: dict[str, Any] = {"face": "runner", "workflow": config.workflow_name}
-        if OBSERVERS or config.tracing_disabled or config.trace_id or config.group_id or config.trace_metadata:
-            meta["trace"] = config.trace_meta()
+        trace = config.trace_meta()
+        if trace:
+            meta["trace"] = trace
+        if config.reasoning_item_id_policy is not None:
+            meta[REASONING_IDS] = config.reasoning_item_id_policy
         if self.session is not None:
             meta["session"] = self.session
         if self.elsewhere is not None:
