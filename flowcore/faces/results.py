@@ -18,6 +18,7 @@ from flowcore.agents.items import input_form, input_items
 from flowcore.agents.loop.run_tools import APPROVAL
 from flowcore.agents.loop.state import AgentState, Crew, typed_output
 from flowcore.agents.options import AgentToolInvocation, Options
+from flowcore.agents.origins import describe
 from flowcore.agents.tool_guardrails import ToolInputGuardrailResult, ToolOutputGuardrailResult, from_json
 from flowcore.engine.run import Run
 from flowcore.errors import (
@@ -479,7 +480,7 @@ class RunResultStreaming(RunResultBase):
         if run is None:
             self._cancelled = True
         elif not self.is_complete:
-            self._stopping = asyncio.ensure_future(run.cancel() if mode == "immediate" else run.stop(before=[TURN]))
+            self._stopping = run.post("cancel") if mode == "immediate" else run.post("stop", before=[TURN])
         if mode == "immediate" and not self.is_complete:
             self._dropped = self.is_complete = True
             self._events.clear()
@@ -589,6 +590,9 @@ class _Shown:
     def handed_off(self, outputs: Sequence[Item], source: Any, target: Any) -> list[Any]:
         first = HandoffOutputItem.of(source, outputs[0], source_agent=source, target_agent=target)
         return [first, *(ToolCallOutputItem.of(source, one, output=one["output"]) for one in outputs[1:])]
+
+    def given(self, agent: Any, tool: Any, output: Item, value: Any, custom: Any) -> Any:
+        return ToolCallOutputItem.of(agent, output, output=value, tool_origin=describe(tool).origin, custom_data=custom)
 
 
 SHOWN = _Shown()

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 from flowcore.agents.agent import AgentSpec, ToolsToFinalOutputResult
 from flowcore.agents.as_tool import AgentTool
 from flowcore.agents.context import Decision, RunContextWrapper
-from flowcore.agents.loop.calling import Call, perform, record_of, rejected, unknown
+from flowcore.agents.loop.calling import Call, perform, record_of, rejected, unknown, value_as_json
 from flowcore.agents.loop.calling_agents import call_agent
 from flowcore.agents.loop.hosted_calls import decided_by_app, response_to
 from flowcore.agents.loop.saving import FOREIGN, save
@@ -20,7 +20,7 @@ from flowcore.agents.options import Options, options_of
 from flowcore.agents.tool_guardrails import as_json, judge_input
 from flowcore.agents.tools import FunctionTool, FunctionToolResult
 from flowcore.engine.context import Context
-from flowcore.errors import ModelBehaviorError, UserError
+from flowcore.errors import AgentsException, ModelBehaviorError, UserError
 from flowcore.graph.outcomes import Goto, Of, Pause
 from flowcore.models.base import Item
 
@@ -85,12 +85,12 @@ async def _leave(
     tripped = next((one.record["tripped"] for one in done if one.record.get("tripped")), None)
     if tripped is not None:
         return Goto("tripped", tripped=tripped, **update, **await save(state, ctx, options, upto=state.reply_at))
-    final = await _final(agent, wrapper, calls, done)
-    if final is not None:
-        return Goto("final", final="value", output=final.final_output, **update)
     if hands_off:
         return Goto("handoff", **update)
     return Goto("done", **update, **await save(state, ctx, options, [one.item for one in ended]))
+    final = await _final(ctx, options, agent, wrapper, calls, done)
+    if final is not None:
+        return Goto("final", final="value", output=final.final_output, **update)
 
 
 def _learned(done: Sequence[Done]) -> dict[str, Any]:
@@ -289,25 +289,26 @@ async def _perform(
 
 
 async def _final(
-    agent: AgentSpec[Any], wrapper: RunContextWrapper[Any], calls: list[Call], done: list[Done]
-) -> ToolsToFinalOutputResult | None:
-    """Whether the tools' results end the run, by the agent's ``tool_use_behavior``. What it's given is what is
-    recorded: the values as JSON."""
+    ctx: Context, options: Options, agent: AgentSpec[Any], wrapper: RunContextWrapper[Any], calls: list[Call],
+    done: list[Done],
+) -> ToolsToFinalOutputResult | None:  # fmt: skip
+    """Whether the tools' results end the run, by the agent's ``tool_use_behavior``. A function is given the Python
+    values that tools gave in this process, and JSON of those that are only recorded."""
     how = agent.tool_use_behavior
     if how == "run_llm_again":
         return None
     results = [
-        FunctionToolResult(call.tool, one.record.get("value", one.item["output"]), one.item)
+        _result(ctx, options, agent, call.tool, one)
         for call, one in zip(calls, done, strict=True)
         if call.tool is not None
     ]
     if not results:
         return None
     if how == "stop_on_first_tool":
-        return _output_of(agent, results[0])
+        return _output_of(agent, results[0].output)
     if isinstance(how, Mapping):
         stops = how.get("stop_at_tool_names", ())
-        return next((_output_of(agent, one) for one in results if _stops(one.tool, stops)), None)
+        return next((_output_of(agent, one.output) for one in results if _stops(one.tool, stops)), None)
     answer = how(wrapper, results)
     if inspect.isawaitable(answer):
         answer = await answer
@@ -316,15 +317,15 @@ async def _final(
             f"agent '{agent.name}': its tool_use_behavior gave a {type(answer).__name__}; give a"
             " ToolsToFinalOutputResult"
         )
-    if not answer.is_final_output:
-        return None
-    schema, value = agent.output_schema, answer.final_output
-    if schema.is_plain_text():
-        return ToolsToFinalOutputResult(True, value if isinstance(value, str) else str(value))
-    try:
-        return ToolsToFinalOutputResult(True, schema.to_jsonable(schema.from_jsonable(value)))
-    except (UserError, TypeError):
-        return ToolsToFinalOutputResult(True, schema.to_jsonable(value))
+    return _output_of(agent, answer.final_output) if answer.is_final_output else None
+
+
+def _result(ctx: Context, options: Options, agent: AgentSpec[Any], tool: FunctionTool, one: Done) -> FunctionToolResult:
+    """A call's result, as users know it."""
+    item, shown = one.item, ctx.bound.shown
+    value = options.values.get((ctx.visit, item["call_id"]), one.record.get("value", item["output"]))
+    run_item = item if shown is None else shown.given(agent, tool, item, value, one.record.get("custom"))
+    return FunctionToolResult(tool, value, run_item)
 
 
 def _stops(tool: FunctionTool, stops: Any) -> bool:
@@ -332,9 +333,16 @@ def _stops(tool: FunctionTool, stops: Any) -> bool:
     return tool.name in stops or tool.qualified_name in stops
 
 
-def _output_of(agent: AgentSpec[Any], one: FunctionToolResult) -> ToolsToFinalOutputResult:
-    """The output that a tool's result is: text of an agent whose output is text, else the value."""
-    told = one.run_item["output"]
-    if agent.output_schema.is_plain_text():
-        return ToolsToFinalOutputResult(True, told if isinstance(told, str) else str(one.output))
-    return ToolsToFinalOutputResult(True, one.output)
+def _output_of(agent: AgentSpec[Any], value: Any) -> ToolsToFinalOutputResult:
+    """A value that ends the run as JSON: text of an agent whose output is text, else of its output type where it can
+    be."""
+    schema = agent.output_schema
+    if schema.is_plain_text():
+        return ToolsToFinalOutputResult(True, value if isinstance(value, str) else str(value))
+    plain = value_as_json(value)
+    for made in (lambda: schema.to_jsonable(value), lambda: schema.to_jsonable(schema.from_jsonable(plain))):
+        try:
+            return ToolsToFinalOutputResult(True, made())
+        except (AgentsException, TypeError, ValueError):
+            continue
+    return ToolsToFinalOutputResult(True, plain)
