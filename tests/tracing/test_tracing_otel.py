@@ -67,13 +67,16 @@ async def test_spans_are_described_by_the_conventions(seen: InMemorySpanExporter
     agent = named(spans, "invoke_agent Clerk").attributes
     assert (agent["gen_ai.operation.name"], agent["gen_ai.agent.name"]) == ("invoke_agent", "Clerk")
     assert agent["flowcore.agent.handoffs"] == ("Closer",)
-    chat = named(spans, "chat")
+    chat = named(spans, "chat scripted")
     assert chat.kind is SpanKind.CLIENT
     assert chat.attributes["gen_ai.operation.name"] == "chat"
     assert chat.attributes["gen_ai.usage.input_tokens"] == 10
     assert chat.attributes["gen_ai.usage.output_tokens"] == 3
     assert chat.attributes["gen_ai.response.finish_reasons"] == ("tool_calls",)
-    assert json.loads(chat.attributes["gen_ai.input.messages"]) == [{"role": "user", "content": "hi"}]
+    assert json.loads(chat.attributes["gen_ai.input.messages"]) == [
+        {"role": "system", "content": "You help."},
+        {"role": "user", "content": "hi"},
+    ]
     tool = named(spans, "execute_tool weather").attributes
     assert tool["gen_ai.operation.name"] == "execute_tool"
     assert tool["gen_ai.tool.name"] == "weather"

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tracing_making import Kept, everything, forms, name_of, refund, said, weather
+from tracing_making import Kept, everything, forms, name_of, of_facts, refund, said, weather
 
 from flowcore import Agent, MemoryStore, SqliteStore, answer, load, resume, set_trace_processors, start
 from flowcore.testing import Crash, CrashingStore, finish, function_call, journals
@@ -20,7 +20,7 @@ META = {"trace": {"workflow_name": "Agent workflow"}}
 
 def derived(kept: Kept) -> dict[str, Any]:
     """What was told of that facts give, by id."""
-    return forms([one for one in kept.ended if one.span_data.type != "custom"])
+    return of_facts(forms(kept.ended))
 
 
 async def test_a_run_that_waits_goes_on_in_another_process_with_the_same_spans(kept: Kept, tmp_path: Path) -> None:
@@ -40,14 +40,14 @@ async def test_a_run_that_waits_goes_on_in_another_process_with_the_same_spans(k
     assert "trace+" not in [one for one, _ in told["log"]]
     assert told["log"][-1][0] == "trace-"
     here = derived(kept)
-    there = {id: one for id, one in told["spans"].items() if one["span_data"]["type"] != "custom" or "sdk" in str(one)}
+    there = of_facts(told["spans"])
     assert not here.keys() & there.keys()
     opened = {one.span_id for one in kept.started} - {one.span_id for one in kept.ended}
     assert opened <= there.keys()  # what was open ended there
     again = SqliteStore(tmp_path / "runs.db")
     whole = forms(spans_of(await journals(again, "r"), everything()))
     await again.close()
-    assert {**here, **there} == json.loads(json.dumps(whole))
+    assert {**here, **there} == json.loads(json.dumps(of_facts(whole)))
 
 
 async def test_a_run_that_is_opened_anew_at_each_rest_gives_the_same_spans(kept: Kept) -> None:
@@ -79,7 +79,7 @@ async def test_a_crash_after_any_fact_changes_no_span(kept: Kept) -> None:
     counting = CrashingStore(calm)
     await finish(await start(everything(), "hi", run_id="r", meta=META, store=counting))
     reference = derived(kept)
-    assert forms(spans_of(await journals(calm, "r"), everything())) == reference
+    assert of_facts(forms(spans_of(await journals(calm, "r"), everything()))) == reference
     for k in range(1, counting.written + 1):
         kept.__init__()  # type: ignore[misc]
         left = MemoryStore(keep_bytes=True)
@@ -104,7 +104,7 @@ async def test_a_crash_after_any_fact_changes_no_span(kept: Kept) -> None:
         found = {**seen, **after}
         assert found == {id: reference[id] for id in found}, k
         # What the last fact before the crash ended was told to nobody; the journal has it.
-        assert forms(spans_of(await journals(left, "r"), everything())) == reference, k
+        assert of_facts(forms(spans_of(await journals(left, "r"), everything()))) == reference, k
         assert len(reference) - len(found) <= 6, k
 
 

@@ -16,6 +16,7 @@ from tracing_making import (
     name_of,
     no_shouting,
     no_whispering,
+    of_facts,
     polite,
     refund,
     said,
@@ -97,7 +98,10 @@ async def test_spans_tell_what_the_facts_tell(kept: Kept) -> None:
     helper = next(one for one in kept.of("function") if one.span_data.name == "ask_helper")
     assert helper.span_data.output == "cold"
     generations = kept.of("generation")
-    assert generations[0].span_data.input == [{"role": "user", "content": "hi"}]
+    assert generations[0].span_data.input == [
+        {"role": "system", "content": "You help."},
+        {"role": "user", "content": "hi"},
+    ]
     assert [one["type"] for one in generations[0].span_data.output] == ["function_call", "function_call"]
     assert generations[0].span_data.usage["input_tokens"] == 10
     assert len(generations[-1].span_data.input) == 1 + 2 * 2 + 2 + 2 * 2 + 2
@@ -152,7 +156,7 @@ async def test_the_stored_facts_give_the_same_spans_afterwards(kept: Kept) -> No
     run = await finished(agent, meta={"trace": META})
     derived = [span for span in kept.ended if span.span_data.type != "custom"]
     tree = await journals(run.store, run.id)
-    assert forms(spans_of(tree, agent)) == forms(derived)
+    assert of_facts(forms(spans_of(tree, agent))) == of_facts(forms(derived))
     assert {one.span_id: (one.started_at, one.ended_at) for one in spans_of(tree)} == {
         one.span_id: (one.started_at, one.ended_at) for one in derived
     }
@@ -334,7 +338,7 @@ async def test_a_failed_run_that_goes_on_begins_new_spans_in_the_same_trace(kept
     assert len(forms(kept.ended)) == len(kept.ended)
     assert [one[0] for one in kept.log if "trace" in one[0]] == ["trace+", "trace-", "trace-"]
     assert kept.of("turn")[1].parent_id == kept.of("agent")[1].span_id
-    assert forms(spans_of(run, agent)) == forms(kept.ended)
+    assert of_facts(forms(spans_of(run, agent))) == of_facts(forms(kept.ended))
 
 
 async def test_a_tool_that_failed_is_tried_again_in_a_span_of_its_own(kept: Kept) -> None:
@@ -353,7 +357,7 @@ async def test_a_tool_that_failed_is_tried_again_in_a_span_of_its_own(kept: Kept
     first, second = kept.of("function")
     assert (first.error is None, second.error is None) == (False, True)
     assert first.span_id != second.span_id == second.span_data.output
-    assert forms(spans_of(run, run.definition)) == forms(kept.ended)
+    assert of_facts(forms(spans_of(run, run.definition))) == of_facts(forms(kept.ended))
 
 
 async def test_a_nested_run_that_failed_goes_on_under_the_span_of_its_new_call(kept: Kept) -> None:
@@ -365,9 +369,8 @@ async def test_a_nested_run_that_failed_goes_on_under_the_span_of_its_new_call(k
         return "better"
 
     helper: Any = Agent("Helper", model=ScriptedModel(step))
-    agent: Any = Agent(
-        "A", model=said(function_call("ask", {"input": "x"}), "ok"), tools=[helper.as_tool("ask", "Asks.")]
-    )
+    ask = helper.as_tool("ask", "Asks.", failure_error_function=None)
+    agent: Any = Agent("A", model=said(function_call("ask", {"input": "x"}), "ok"), tools=[ask])
     run = await start(agent, "hi")
     await run.drive()
     assert run.standing == "failed"
@@ -377,7 +380,7 @@ async def test_a_nested_run_that_failed_goes_on_under_the_span_of_its_new_call(k
     functions, tasks = kept.of("function"), [one for one in kept.of("task") if one.parent_id]
     assert [one.parent_id for one in tasks] == [one.span_id for one in functions]
     assert [one.error is None for one in functions] == [False, True]
-    assert forms(spans_of(await journals(run.store, run.id), agent)) == forms(kept.ended)
+    assert of_facts(forms(spans_of(await journals(run.store, run.id), agent))) == of_facts(forms(kept.ended))
 
 
 async def test_a_cancelled_run_ends_its_spans(kept: Kept) -> None:
@@ -456,6 +459,7 @@ async def test_what_the_loop_notes_of_a_call_is_told() -> None:
         "model": "m-1",
         "settings": ModelSettings(temperature=0.5),
         "instructions": "Be brief.",
+        "input": list(run.facts[0].input["items"]),
     }
     for fact in run.facts:
         if getattr(fact, "to", None) == "run_tools":

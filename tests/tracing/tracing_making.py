@@ -92,6 +92,28 @@ def forms(spans: list[Span[Any]]) -> dict[str, Any]:
     return found
 
 
+def of_facts(found: dict[str, Any]) -> dict[str, Any]:
+    """Exported spans by id, less what no fact holds: a model call's settings and instructions (and its model's name,
+    where the call failed), a tool's MCP server, and errors that the model was told of; spans that code made, and MCP
+    servers' listings."""
+    kept = {}
+    for id, one in found.items():
+        data, error = dict(one["span_data"]), one["error"]
+        if data["type"] == "mcp_tools" or (data["type"] == "custom" and data["name"] not in ("task", "turn")):
+            continue
+        if data["type"] == "generation":
+            del data["model_config"]
+            data["input"] = [item for item in data["input"] or () if item.get("role") != "system"]
+            if data["output"] is None:
+                del data["model"]
+        if data["type"] == "function":
+            del data["mcp_data"]
+            if error is not None and error["message"].endswith("(non-fatal)"):
+                error = None
+        kept[id] = {**one, "span_data": data, "error": error}
+    return kept
+
+
 def said(*steps: Any) -> ScriptedModel:
     """A model whose steps are picked by the history, so that a resumed run finds the step that's due."""
     return ScriptedModel.by_turn(list(steps), usage=Usage(1, input_tokens=10, output_tokens=3, total_tokens=13))
