@@ -22,6 +22,8 @@ async def drive(live: Live) -> Standing:
     live.driven = True
     try:
         while True:
+            if tree.posting is not None:
+                await asyncio.wait([tree.posting])
             if tree.mail:
                 await live.take_letters()
             now = clock.time()

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from secrets import token_hex
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from flowcore.engine.admit import started
 from flowcore.engine.clock import CLOCK, Clock
@@ -392,6 +392,29 @@ class Run:
         """Let the node that runs now finish, then rest; with ``before`` only where one of these nodes comes next."""
         await send(self.store, self.id, "stop", value=list(before) or None)
         await self._obey()
+
+    def post(self, kind: Literal["cancel", "stop"], *, before: Sequence[str] = ()) -> asyncio.Task[None]:
+        """``cancel`` or ``stop`` for code that can't wait: from this call on, the run goes to no further node here
+        before it has seen it."""
+        tree, earlier = self._tree, self._tree.posting
+
+        async def bring() -> None:
+            try:
+                if earlier is not None:
+                    await asyncio.wait([earlier])
+                await send(self.store, self.id, kind, value=list(before) or None)
+                if tree.claim is not None:
+                    await tree.fetch()
+            finally:
+                if tree.posting is posting:
+                    tree.posting = None
+
+        async def obey() -> None:
+            await posting
+            await self._obey()
+
+        posting = tree.posting = asyncio.get_running_loop().create_task(bring())
+        return asyncio.get_running_loop().create_task(obey())
 
     async def _obey(self) -> None:
         """A run that nobody drives takes the letter in here and now."""

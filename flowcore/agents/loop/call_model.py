@@ -28,6 +28,7 @@ from flowcore.graph.node import Retry
 from flowcore.graph.outcomes import Goto, Of
 from flowcore.graph.state import listed
 from flowcore.graph.values import shorten
+from flowcore.machine.facts import Resumed
 from flowcore.models.base import Item, Model, ModelResponse, ModelTracing
 from flowcore.models.provider import default_provider
 from flowcore.models.retry import SAFE_EVENTS, context_for, decide
@@ -50,7 +51,8 @@ class Turn:
 
     ``added``: input that was sent to the run and that the model hasn't seen. ``raised``: what the model's call raised;
     errors of anything else aren't tried again; ``delay``: seconds until it's tried again, None: it isn't.
-    ``streamed``: something of the reply was handed out. ``usage``: what the reply used, where it came to this process.
+    ``announced``: hooks were told that the turn begins. ``streamed``: something of the reply was handed out.
+    ``usage``: what the reply used, where it came to this process.
     """
 
     agent: AgentSpec[Any]
@@ -67,6 +69,7 @@ class Turn:
     raised: BaseException | None = None
     delay: float | None = None
     streamed: bool = False
+    announced: bool = False
     usage: Usage | None = None
 
     def again(self, call: Any) -> bool:
@@ -80,9 +83,11 @@ async def call_model(state: AgentState, ctx: Context) -> Outcome:
     options = options_of(ctx, state)
     inputs = ctx.inputs
     added = [item for sent in inputs[state.inputs_taken :] for item in input_items(sent)] if inputs else []
-    if state.fresh and _first_entry(ctx):
+    announces = _announces(ctx)
+    if state.fresh and announces:
         await fire("on_agent_start", options.hooks, agent.hooks, options.hook_context(ctx), agent)
     turn = await _resolve(state, ctx, agent, options, added)
+    turn.announced = not announces
     ctx.retry = Retry(1_000, lambda call: turn.delay or 0.0, turn.again, exact=True)  # `decide` counts the attempts
     new: list[Any]
     blocking, beside, subject = _judges(state, ctx, agent, options, added)
@@ -130,9 +135,11 @@ def _note_progress(state: AgentState, ctx: Context, turn: Turn, reply: dict[str,
         update["sent"] = update["reply_at"] + len(reply["output"])
 
 
-def _first_entry(ctx: Context) -> bool:
-    """Whether nothing of this visit is recorded yet: what is announced once is announced now."""
-    return ctx.attempt == 1 and not ctx.visit_record.ran
+def _announces(ctx: Context) -> bool:
+    """Whether hooks are told that the turn begins: at the visit's first entry, and when the run goes on after it failed
+    or was cancelled there, so that a hook that raised is never passed over; not when the model's call is tried again.
+    """
+    return (ctx.attempt == 1 and not ctx.visit_record.ran) or isinstance(ctx.facts[-1], Resumed)
 
 
 def _judges(
@@ -204,7 +211,7 @@ async def _call(state: AgentState, ctx: Context, turn: Turn, options: Options) -
     schema = turn.agent.output_schema
     hooks, own = options.hooks, turn.agent.hooks
     items, instructions = await _input(state, ctx, turn, options)
-    if (hooks is not None or own is not None) and _first_entry(ctx) and hears("on_llm_start", hooks, own):
+    if (hooks is not None or own is not None) and not turn.announced and hears("on_llm_start", hooks, own):
         await fire("on_llm_start", hooks, own, options.wrapper(ctx), turn.agent, instructions, list(items))
     if ctx.observed:
         _tell(ctx, turn, options, items, instructions)
