@@ -175,11 +175,13 @@ async def _resolve(state: AgentState, ctx: Context, agent: AgentSpec[Any], optio
     handoffs = await offered(agent.resolved_handoffs, wrapper, agent)
     if tools and handoffs:
         tools = _apart(tools, handoffs, agent, config)
-    turn = Turn(
-        agent, model, getattr(model, "model", None) or type(model).__name__, settings,
-        await agent.get_system_prompt(wrapper), None if agent.prompt is None else await agent.get_prompt(wrapper),
-        tools, handoffs, added,
-    )  # fmt: skip
+    prompt = None
+    if agent.prompt is None:
+        instructions = await agent.get_system_prompt(wrapper)
+    else:
+        instructions, prompt = await asyncio.gather(agent.get_system_prompt(wrapper), agent.get_prompt(wrapper))
+    name = getattr(model, "model", None) or type(model).__name__
+    turn = Turn(agent, model, name, settings, instructions, prompt, tools, handoffs, added)
     kept = ctx.meta.get(CONVERSATION)
     if kept is not None:
         turn.conversation_id = kept["conversation_id"]
