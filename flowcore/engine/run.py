@@ -337,6 +337,7 @@ class Run:
         buffer = _Buffer()
         tree = self._tree
         tree.listen(buffer)
+        tree.readers += 1
         task = self._begin()
         task.add_done_callback(buffer.close)
         try:
@@ -347,6 +348,7 @@ class Run:
                 raise error
         finally:
             tree.leave(buffer)
+            tree.readers -= 1
             task.remove_done_callback(buffer.close)
 
     async def __aenter__(self) -> Run:

@@ -45,6 +45,8 @@ class Tree:
         self.mail: Sequence[Letter] = ()
         self.broken: RunConflict | StoreError | None = None
         self.watches: Sequence[Watch] | None = None
+        self.readers = 0
+        """How many read along in this process."""
         self.posting: asyncio.Task[None] | None = None
         """A letter of this process on its way to the inbox: the root goes to no further node before it's there."""
         self._sinks: Sequence[Sink] = ()

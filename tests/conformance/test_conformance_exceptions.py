@@ -132,7 +132,11 @@ async def test_run_data_tells_what_the_run_had_done(way):
     assert data.last_agent is clerk
     assert (data.context_wrapper.context, data.context_wrapper.usage.requests) == (app, 1)
     assert [one.guardrail for one in data.input_guardrail_results] == [polite]
-    assert (data.output_guardrail_results, data.tool_input_guardrail_results, data.tool_output_guardrail_results) == ([], [], [])
+    assert (data.output_guardrail_results, data.tool_input_guardrail_results, data.tool_output_guardrail_results) == (
+        [],
+        [],
+        [],
+    )
 
 
 async def test_max_turns_exceeded_says_how_many():
@@ -705,7 +709,9 @@ async def test_a_handlers_output_stays_out_of_the_history_where_it_says_so(way):
     answer = RunErrorHandlerResult("gave up", include_in_history=False)
     clerk = agent(adding(), "3", tools=[add])
     store = MemoryStore()
-    result = await go(way, clerk, max_turns=1, error_handlers={"max_turns": lambda data: answer}, store=store, session="s")
+    result = await go(
+        way, clerk, max_turns=1, error_handlers={"max_turns": lambda data: answer}, store=store, session="s"
+    )
     assert result.final_output == "gave up"
     assert [item.type for item in result.new_items] == ["tool_call_item", "tool_call_output_item"]
     assert len(await store.session_items("s")) == 3
@@ -726,7 +732,15 @@ async def test_a_handlers_message_is_in_the_session_and_hooks_and_output_guardra
 
     store = MemoryStore()
     clerk = agent(adding(), "3", tools=[add], output_guardrails=[judge])
-    await go(way, clerk, max_turns=1, error_handlers={"max_turns": lambda data: "gave up"}, hooks=Hooks(), store=store, session="s")
+    await go(
+        way,
+        clerk,
+        max_turns=1,
+        error_handlers={"max_turns": lambda data: "gave up"},
+        hooks=Hooks(),
+        store=store,
+        session="s",
+    )
     assert heard == [("judge", "gave up"), ("end", "gave up")]
     items = [one.item for one in await store.session_items("s")]
     assert items[-1]["content"][0]["text"] == "gave up"
@@ -759,7 +773,9 @@ async def test_an_invalid_final_output_handler_gives_the_output_instead(way):
 
 @ways
 async def test_a_refusal_handler_gives_the_output_instead(way):
-    result = await go(way, in_turn(refusal("no")), error_handlers={"model_refusal": lambda data: data.error.refusal + "!"})
+    result = await go(
+        way, in_turn(refusal("no")), error_handlers={"model_refusal": lambda data: data.error.refusal + "!"}
+    )
     assert result.final_output == "no!"
 
 

@@ -33,12 +33,14 @@ from flowcore import (
     ToolGuardrailFunctionOutput,
     ToolOutputImage,
     ToolOutputText,
+    TracingProcessor,
     Usage,
     UserError,
     function_tool,
     handoff,
     input_guardrail,
     output_guardrail,
+    set_trace_processors,
     tool_input_guardrail,
     tool_output_guardrail,
     trace,
@@ -93,7 +95,11 @@ async def test_a_finished_result_has_every_field(way):
     result = await go(way, full(), "go", context=app)
     assert isinstance(result, RunResult if way == "run" else RunResultStreaming)
     assert result.input == "go"
-    assert [item.type for item in result.new_items] == ["tool_call_item", "tool_call_output_item", "message_output_item"]
+    assert [item.type for item in result.new_items] == [
+        "tool_call_item",
+        "tool_call_output_item",
+        "message_output_item",
+    ]
     assert [type(one) for one in result.raw_responses] == [ModelResponse, ModelResponse]
     assert [one.response_id for one in result.raw_responses] == ["r1", "r2"]
     assert result.final_output == "done"
@@ -466,13 +472,15 @@ async def test_a_streamed_result_can_be_read_before_it_begins():
 
 async def test_current_agent_and_current_turn_follow_the_run():
     billing = in_turn("done", name="Billing")
-    triage = in_turn(adding(), function_call("transfer_to_billing", {}, "h1"), name="Triage", tools=[add], handoffs=[billing])
+    triage = in_turn(
+        adding(), function_call("transfer_to_billing", {}, "h1"), name="Triage", tools=[add], handoffs=[billing]
+    )
     result = Runner.run_streamed(triage, "go")
     seen = [(result.current_turn, result.current_agent.name)]
     async for _ in result.stream_events():
         seen.append((result.current_turn, result.current_agent.name))
     assert seen[0] == (0, "Triage")
-    assert {(1, "Triage"), (2, "Triage"), (3, "Billing")} <= set(seen)
+    assert {(1, "Triage"), (2, "Triage"), (2, "Billing"), (3, "Billing")} <= set(seen)
     assert [turn for turn, _ in seen] == sorted(turn for turn, _ in seen)
     assert (result.current_turn, result.current_agent) == (3, billing)
 
@@ -501,10 +509,22 @@ async def test_run_loop_exception_is_what_ended_the_run_without_reading_the_stre
 
 
 async def test_trace_is_the_one_that_the_run_belongs_to():
-    with trace("Own workflow", group_id="g") as own:
-        result = Runner.run_streamed(agent("hi"), "go")
-        async for _ in result.stream_events():
-            pass
+    class Nothing(TracingProcessor):
+        def on_trace_start(self, trace): ...
+        def on_trace_end(self, trace): ...
+        def on_span_start(self, span): ...
+        def on_span_end(self, span): ...
+        def shutdown(self): ...
+        def force_flush(self): ...
+
+    set_trace_processors([Nothing()])
+    try:
+        with trace("Own workflow", group_id="g") as own:
+            result = Runner.run_streamed(agent("hi"), "go")
+            async for _ in result.stream_events():
+                pass
+    finally:
+        set_trace_processors([])
     assert (result.trace.trace_id, result.trace.name, result.trace.group_id) == (own.trace_id, "Own workflow", "g")
 
 
@@ -599,7 +619,11 @@ async def test_cancel_after_turn_finishes_model_tools_and_session_and_stops_befo
     assert done == ["began", "ended"]
     assert (result.final_output, result.is_complete) == (None, True)
     assert [item.type for item in result.new_items] == ["tool_call_item", "tool_call_output_item"]
-    assert kinds([one.item for one in await store.session_items("s")]) == ["user", "function_call", "function_call_output"]
+    assert kinds([one.item for one in await store.session_items("s")]) == [
+        "user",
+        "function_call",
+        "function_call_output",
+    ]
     assert result.run.standing == "stopped"
     again = await Runner.run(clerk, result.to_state())
     assert again.final_output == "done"
@@ -609,9 +633,27 @@ async def test_cancel_after_turn_finishes_model_tools_and_session_and_stops_befo
 
 async def test_cancel_after_turn_of_the_last_turn_lets_the_run_be_done():
     result = Runner.run_streamed(agent("hi"), "go")
-    async for _ in result.stream_events():
-        result.cancel("after_turn")
+    async for event in result.stream_events():
+        if event.type == "raw_response_event":
+            result.cancel("after_turn")
     assert (result.final_output, result.is_complete) == ("hi", True)
+
+
+async def test_cancel_after_turn_at_what_is_read_of_a_turn_ends_with_that_turn_however_quick_its_tools_are():
+    result = Runner.run_streamed(agent(adding("c1"), adding("c2"), adding("c3"), "done", tools=[add]), "go")
+    async for event in result.stream_events():
+        if event.type == "run_item_stream_event" and event.item.type == "tool_call_item" and event.item.call_id == "c2":
+            result.cancel("after_turn")
+    assert [item.call_id for item in result.new_items] == ["c1", "c1", "c2", "c2"]
+
+
+async def test_cancel_after_turn_before_the_first_turn_stops_before_it():
+    result = Runner.run_streamed(agent("hi"), "go")
+    async for event in result.stream_events():
+        if event.type == "agent_updated_stream_event":
+            result.cancel("after_turn")
+    assert (result.current_turn, result.final_output) == (0, None)
+    assert (await Runner.run(result.last_agent, result.to_state())).final_output == "hi"
 
 
 @pytest.mark.parametrize("mode", ["immediate", "after_turn"])
@@ -803,7 +845,11 @@ async def test_text_message_output_reads_an_item_and_outputs_joins_those_of_a_re
 
 def test_tool_call_output_item_answers_a_call_in_wire_form():
     call = ResponseFunctionToolCall(type="function_call", name="add", arguments="{}", call_id="c1")
-    assert ItemHelpers.tool_call_output_item(call, 3) == {"type": "function_call_output", "call_id": "c1", "output": "3"}
+    assert ItemHelpers.tool_call_output_item(call, 3) == {
+        "type": "function_call_output",
+        "call_id": "c1",
+        "output": "3",
+    }
     assert ItemHelpers.tool_call_output_item(adding(), ToolOutputText(text="hi"))["output"] == [
         {"type": "input_text", "text": "hi"}
     ]
