@@ -342,9 +342,9 @@ class AgentRun:
         """An effect of a tool's call: the call itself, or a part of it: its guardrails before a person was asked; a
         nested run's input, its end, and what the model is told of it."""
         part, record = fact.key[len(call) :], fact.value
+        span = self.run.effect_span(fact.node, fact.visit, call, fact.started)
         if part == "/input" or (part == "/before" and not (isinstance(record, dict) and "verdicts" in record)):
             return
-        span = self.run.effect_span(fact.node, fact.visit, call, fact.started)
         if fact.child is not None:
             if isinstance(record, dict) and record.get("tripped"):
                 span.error = _tripwire(record["tripped"])

@@ -94,7 +94,8 @@ class RunSpans:
         if agent is not None:
             agent.transition(fact)
         if fact.to != fact.node or fact.to_visit != fact.visit:
-            if self.open:
+            asks = agent is not None and "await_decision" in (fact.node, fact.to)  # the tools' visit goes on then
+            if self.open and not asks:
                 self._break_off(fact.at, "Broken off")
             self.entered = fact.at if fact.not_before is None else max(fact.at, fact.not_before)
         if fact.to == END:
