@@ -127,6 +127,15 @@ def as_session(value: Any) -> Session:
     return cast(Session, value)
 
 
+async def begun(session: Session) -> str:
+    """The session's id. One that is given it at its first call, by a server, is called."""
+    try:
+        return session.session_id
+    except (AttributeError, ValueError):
+        await session.get_items(0)
+    return session.session_id
+
+
 @lru_cache(maxsize=1024)
 def takes_wrapper(kind: Hashable, verb: str) -> bool:
     """Whether this class's ``verb`` declares a ``wrapper`` keyword. Looked up once a class."""

@@ -10,10 +10,10 @@ from typing import Any, TypedDict, Unpack, cast
 from flowcore.agents.context import RunContextWrapper
 from flowcore.agents.lifecycle import RunHooksBase, validate_run_hooks
 from flowcore.agents.loop.call_model import CONVERSATION
-from flowcore.agents.loop.saving import FOREIGN
+from flowcore.agents.loop.saving import FOREIGN, told_session
 from flowcore.agents.options import Options, RunErrorHandlers
 from flowcore.agents.run_config import RunConfig
-from flowcore.agents.session import Session, as_session
+from flowcore.agents.session import Session, as_session, begun
 from flowcore.engine.run import Run, start
 from flowcore.errors import UserError
 from flowcore.faces.agent import Agent, check_limits
@@ -224,6 +224,9 @@ class _Going:
             kept = self.state._view.meta.get(REASONING_IDS)
             if kept is not None and config.reasoning_item_id_policy is None:
                 config = replace(config, reasoning_item_id_policy=kept)
+            key = self.state.tracing_api_key
+            if key is not None and "api_key" not in (config.tracing or {}):
+                config = replace(config, tracing={**(config.tracing or {}), "api_key": key})
         self.options = Options(
             context,
             config,
@@ -237,7 +240,8 @@ class _Going:
         session = self.given.get("session")
         if session is None or isinstance(session, str):
             return session, None
-        if isinstance(session, StoreSession) and self.store in (None, session.store):
+        began_elsewhere = self.state is not None and FOREIGN in self.state._view.meta
+        if isinstance(session, StoreSession) and self.store in (None, session.store) and not began_elsewhere:
             self.store = session.store
             return session.session_id, None
         return None, as_session(session)
@@ -249,16 +253,22 @@ class _Going:
         for name, own in (
             ("store", None), ("run_id", state.run_id), ("conversation_id", kept.get("conversation_id")),
             ("previous_response_id", kept.get("previous_response_id")),
-            ("session", state._view.meta.get("session") or state._view.meta.get(FOREIGN)),
+            ("session", state._view.meta.get("session")),
         ):  # fmt: skip
-            value: Any = given.get(name)
-            if name == "session":
-                value = self.session if self.elsewhere is None else self.elsewhere.session_id
+            value: Any = self.session if name == "session" else given.get(name)
             if value is not None and value != own:
                 raise UserError(
                     f"Runner.run(agent, state, {name}={value!r}): the run goes on with its own ({own!r}); leave it out"
                     + (", and give it to RunState.from_json" if name == "store" else "")
                 )
+        wanted = state._view.meta.get(FOREIGN)
+        brought = None if self.elsewhere is None else getattr(self.elsewhere, "session_id", None)
+        if wanted is not None and brought != wanted:
+            raise UserError(told_session(state.run_id, wanted))
+        if wanted is None and self.elsewhere is not None:
+            own = state._view.meta.get("session")
+            how = "began without a session" if own is None else f"has its session {own!r} in its store"
+            raise UserError(f"Runner.run(agent, state, session=...): run '{state.run_id}' {how}; leave it out")
 
     @property
     def current(self) -> Agent[Any]:
@@ -285,6 +295,8 @@ class _Going:
             if not isinstance(self.max_turns, _Turns):
                 limits["max_turns"] = self.max_turns
             return await self.state.go_on(self.options, agent=self.agent, limits=limits, stream=stream)
+        if self.elsewhere is not None:
+            await begun(self.elsewhere)
         return await start(
             self.agent,
             self.input,

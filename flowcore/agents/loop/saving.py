@@ -50,11 +50,16 @@ def foreign_session(ctx: Context, options: Options) -> Session:
     wanted = ctx.meta[FOREIGN]
     session = options.session
     if session is None or session.session_id != wanted:
-        raise UserError(
-            f"run '{ctx.run_id}' writes to session '{wanted}', which isn't in its store; give that session again when"
-            " you go on with the run: Runner.run(agent, state, session=...)"
-        )
+        raise UserError(told_session(ctx.run_id, wanted))
     return session
+
+
+def told_session(run_id: str, wanted: str) -> str:
+    """What is said where a process wasn't given a run's session."""
+    return (
+        f"run '{run_id}' writes to session '{wanted}', which isn't in its store; give that session again when"
+        " you go on with the run: Runner.run(agent, state, session=...)"
+    )
 
 
 async def _write(state: AgentState, ctx: Context, options: Options, session: Session, items: list[Item]) -> None:
