@@ -9,7 +9,7 @@ from pathlib import Path
 import openai
 import pytest
 
-sys.path += [str(Path(__file__).parent.parent / room) for room in ("sessions", "mcp", "models")]
+sys.path += [str(Path(__file__).parent.parent / room) for room in ("sessions", "mcp", "models", "tracing")]
 
 from models_loopback import Loopback
 from sessions_openai import OpenAIServer

@@ -48,6 +48,7 @@ from flowcore import (
     handoff,
     input_guardrail,
     output_guardrail,
+    run_demo_loop,
     set_default_agent_runner,
     start,
 )
@@ -1186,6 +1187,18 @@ async def test_a_handler_of_a_resume_answers_too(way):
     state.approve(state.get_interruptions()[0])
     result = await go(way, clerk, state, error_handlers=handling("max_turns", "enough")[0])
     assert (result.final_output, told(result)) == ("enough", ["deleted a"])
+
+
+# --- run_demo_loop ----------------------------------------------------------------------------------------------------
+
+
+def test_the_demo_loop_takes_an_agent_and_the_rest_by_keyword():
+    takes = inspect.signature(run_demo_loop).parameters
+    assert list(takes)[:4] == ["agent", "stream", "context", "max_turns"]
+    assert (takes["stream"].default, takes["context"].default, takes["max_turns"].default) == (True, None, 10)
+    by_keyword = {name for name, one in takes.items() if one.kind is inspect.Parameter.KEYWORD_ONLY}
+    assert by_keyword == set(takes) - {"agent"}
+    assert inspect.iscoroutinefunction(run_demo_loop)
 
 
 # --- models that give whole replies, prompts --------------------------------------------------------------------------
