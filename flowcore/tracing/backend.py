@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from flowcore.engine.log import log
+from flowcore.models.openai_defaults import tracing_api_key
 from flowcore.tracing.processor_interface import TracingExporter
 
 if TYPE_CHECKING:
@@ -43,10 +44,10 @@ def set_tracing_export_api_key(api_key: str) -> None:
 class BackendSpanExporter(TracingExporter):
     """Sends to OpenAI's ingest endpoint.
 
-    ``api_key``: default ``set_tracing_export_api_key``'s, then OPENAI_API_KEY; a trace's own
-    (``TracingConfig["api_key"]``) goes before. ``organization``, ``project``: default OPENAI_ORG_ID, OPENAI_PROJECT_ID.
-    Server errors, 408, 409 and 429 are tried again up to ``max_retries`` times, after ``base_delay`` seconds, twice as
-    many each time, at most ``max_delay``; anything else is logged and dropped.
+    ``api_key``: default ``set_tracing_export_api_key``'s, then ``set_default_openai_key``'s, then OPENAI_API_KEY; a
+    trace's own (``TracingConfig["api_key"]``) goes before. ``organization``, ``project``: default OPENAI_ORG_ID,
+    OPENAI_PROJECT_ID. Server errors, 408, 409 and 429 are tried again up to ``max_retries`` times, after ``base_delay``
+    seconds, twice as many each time, at most ``max_delay``; anything else is logged and dropped.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class BackendSpanExporter(TracingExporter):
 
     @property
     def api_key(self) -> str | None:
-        return self._api_key or _KEY or os.environ.get("OPENAI_API_KEY")
+        return self._api_key or _KEY or tracing_api_key() or os.environ.get("OPENAI_API_KEY")
 
     @property
     def organization(self) -> str | None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from flowcore import UserError
+from flowcore.models.openai_defaults import _Defaults, set_default_openai_key
 from flowcore.tracing import (
     BackendSpanExporter,
     BatchTraceProcessor,
@@ -253,17 +254,24 @@ def test_keys_come_from_the_trace_the_exporter_the_process_or_the_environment(
 ) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.setattr("flowcore.tracing.backend._KEY", None)
+    monkeypatch.setattr("flowcore.models.openai_defaults._defaults", _Defaults())
     keyless = exporter()
     keyless.export([span()])
     assert endpoint.asked == []
     monkeypatch.setenv("OPENAI_API_KEY", "env")
+    keyless.export([span()])
+    set_default_openai_key("models only", use_for_tracing=False)
+    keyless.export([span()])
+    set_default_openai_key("models and traces")
     keyless.export([span()])
     set_tracing_export_api_key("process")
     keyless.export([span()])
     keyless.set_api_key("own")
     keyless.export([span(), Trace("t", tracing_api_key="trace")])
     keys = [headers["Authorization"] for headers, _ in endpoint.asked]
-    assert keys == ["Bearer env", "Bearer process", "Bearer own", "Bearer trace"]
+    assert [key.removeprefix("Bearer ") for key in keys] == [
+        "env", "env", "models and traces", "process", "own", "trace",
+    ]  # fmt: skip
 
 
 def test_too_long_fields_are_cut_and_unknown_usage_is_left_out() -> None:
