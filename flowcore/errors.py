@@ -206,9 +206,13 @@ class ModelError(AgentsException):
 
 
 class ModelTimeoutError(ModelError):
-    """The model's provider didn't answer within ``timeout_seconds``."""
+    """The model's provider didn't answer within ``timeout_seconds``, which may stand alone, too."""
 
-    def __init__(self, message: str = "", *, timeout_seconds: float | None = None) -> None:
+    def __init__(self, message: str | float = "", *, timeout_seconds: float | None = None) -> None:
+        if not isinstance(message, str):
+            message, timeout_seconds = "", message
+        if not message and timeout_seconds is not None:
+            message = f"Model call timed out after {timeout_seconds:g} seconds."
         super().__init__(message, retryable=True)
         self.timeout_seconds = timeout_seconds
 

@@ -84,6 +84,7 @@ def test_a_models_timeout_has_its_seconds():
     error = ModelTimeoutError(timeout_seconds=2.5)
     assert (error.timeout_seconds, str(error)) == (2.5, "Model call timed out after 2.5 seconds.")
     assert ModelTimeoutError("slow", timeout_seconds=1).message == "slow"
+    assert (ModelTimeoutError(2.5).timeout_seconds, ModelTimeoutError(2.5).message) == (2.5, str(error))
 
 
 def test_a_tools_timeout_has_its_name_and_seconds():

@@ -191,7 +191,7 @@ async def test_a_result_tells_what_the_run_brought():
     assert result.context_wrapper.usage.requests == 2
     assert result.last_agent is clerk
     assert result.max_turns == 10
-    assert "Final output: 'done'" in str(result)
+    assert "Final output (str):\n    done" in str(result)
 
 
 async def test_an_item_of_an_unknown_type_is_kept_as_it_came():
@@ -505,7 +505,7 @@ async def test_an_exception_carries_what_the_run_had_done():
     assert data.last_agent is clerk
     assert data.context_wrapper.usage.requests == 2
     assert (data.input_guardrail_results, data.output_guardrail_results) == ([], [])
-    assert "2 new items" in str(data)
+    assert "2 new item(s)" in str(data)
     assert (await data.result.resume()).final_output == "sorry"
 
 
