@@ -138,7 +138,10 @@ def _is_structured(kind: Any) -> bool:
 
 
 def default_tool_input_builder(given: StructuredToolInputBuilderOptions) -> str:
-    """Structured parameters as one message: the data, then its schema or what it says in words."""
+    """Structured parameters as one message: the data, then its schema or what it says in words; the bare data where
+    there is neither."""
+    if given.get("json_schema") is None and not given.get("summary"):
+        return json.dumps(given.get("params"))
     parts = [PREAMBLE, "## Structured Input Data:", f"```json\n{json.dumps(given.get('params'), indent=2)}\n```"]
     schema, summary = given.get("json_schema"), given.get("summary")
     if schema is not None:

@@ -29,7 +29,7 @@ from flowcore.agents.schema import (
     function_schema,
 )
 from flowcore.agents.tool_guardrails import ToolInputGuardrail, ToolOutputGuardrail
-from flowcore.errors import AgentsException, ModelBehaviorError, ToolTimeoutError, UserError
+from flowcore.errors import FlowcoreError, ModelBehaviorError, ToolTimeoutError, UserError
 from flowcore.models.base import Item
 
 ToolFunction: TypeAlias = Callable[..., Any]
@@ -307,7 +307,7 @@ class FunctionTool:
             return await (call.attempt if isinstance(call, _Call) else call)(ctx, arguments)
         except Exception as error:
             if self.failure_error_function is None:
-                self._blame(error)
+                self.blame(error)
             failure = error
         if on_error is not None:
             on_error(failure)
@@ -318,11 +318,11 @@ class FunctionTool:
             formatted = await _settled(format_error(told, failure))
             return told if formatted is None else formatted
         except Exception as error:
-            self._blame(error)
+            self.blame(error)
 
-    def _blame(self, error: Exception) -> NoReturn:
+    def blame(self, error: Exception) -> NoReturn:
         """Raise the error as the run does: flowcore's own as it is, another as the tool's."""
-        if isinstance(error, AgentsException):
+        if isinstance(error, FlowcoreError):
             raise error
         raise UserError(f"Error running tool {self.name}: {error}") from error
 

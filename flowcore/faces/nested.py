@@ -10,6 +10,7 @@ from typing import Any, TypedDict, cast
 
 from flowcore.agents.agent import AgentSpec
 from flowcore.agents.as_tool import Follow, Follower, Read
+from flowcore.agents.loop.judge import input_of
 from flowcore.agents.options import Options
 from flowcore.engine.events import Event
 from flowcore.engine.log import log
@@ -35,7 +36,7 @@ def reading(extract: Callable[[RunResult], Any]) -> Read:
 
     async def read(run: Run, options: Options) -> Any:
         most = run._live.snapshot.limits.get("max_turns")
-        made = extract(RunResult(run, list(run.state.items[: run.state.begun]), options, most))
+        made = extract(RunResult(run, input_of(run.state), options, most))
         return await made if inspect.isawaitable(made) else made
 
     return read

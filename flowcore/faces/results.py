@@ -13,22 +13,18 @@ from pydantic import BaseModel
 
 from flowcore.agents.agent import AgentSpec as Agent
 from flowcore.agents.context import RunContextWrapper
-from flowcore.agents.guardrails import GuardrailFunctionOutput, InputGuardrailResult, OutputGuardrailResult
+from flowcore.agents.guardrails import InputGuardrailResult, OutputGuardrailResult
 from flowcore.agents.items import input_form, input_items
 from flowcore.agents.loop.run_tools import APPROVAL
 from flowcore.agents.loop.state import AgentState, Crew, typed_output
+from flowcore.agents.loop.verdicts import results_of, tripwire_of
 from flowcore.agents.options import AgentToolInvocation, Options
 from flowcore.agents.origins import describe
 from flowcore.agents.tool_guardrails import ToolInputGuardrailResult, ToolOutputGuardrailResult, from_json
 from flowcore.engine.run import Run
 from flowcore.errors import (
-    AgentsException,
-    InputGuardrailTripwireTriggered,
-    OutputGuardrailTripwireTriggered,
     RunCancelled,
     RunFailed,
-    ToolInputGuardrailTripwireTriggered,
-    ToolOutputGuardrailTripwireTriggered,
     UserError,
 )
 from flowcore.faces.items import (
@@ -232,7 +228,7 @@ class RunResultBase:
 
     def _verdicts(self) -> list[Any]:
         state = self._state
-        return _verdicts(state, self._crew, self._options) if state.verdicts else []
+        return results_of(state.verdicts, self._crew, self._options, state) if state.verdicts else []
 
     def _tool_verdicts(self) -> list[Any]:
         records: list[Any] = [one for one in self._state.verdicts if str(one["kind"]).startswith("tool_")]
@@ -274,7 +270,8 @@ class RunResultBase:
         run = self.run
         error: BaseException | None = None
         if run.standing == "done":
-            error = _trip(self._state, self._crew, self._options)
+            trip = self._state.tripped
+            error = None if trip is None else tripwire_of(trip, self._crew, self._options, self._state)
         elif run.standing == "failed":
             error = run.exception
             if error is None:
@@ -512,46 +509,6 @@ def _told_output(output: Any) -> str:
 def _max_turns(run: Run, limits: dict[str, Any] | None) -> int | None:
     most: int | None = {**run._live.snapshot.limits, **(limits or {})}.get("max_turns")
     return most
-
-
-def _verdicts(state: AgentState, crew: Crew, options: Options) -> list[Any]:
-    """Results of agents' guardrails: those of this process as they were, others rebuilt from the journal."""
-    here = [one for one in options.results if isinstance(one, (InputGuardrailResult, OutputGuardrailResult))]
-    return [_result(one, crew, options, here) for one in state.verdicts if one["kind"] in ("input", "output")]
-
-
-def _result(verdict: dict[str, Any], crew: Crew, options: Options, here: list[Any]) -> Any:
-    name, kind = verdict["guardrail"], verdict["kind"]
-    for result in here:
-        is_input = isinstance(result, InputGuardrailResult)
-        if result.guardrail.get_name() == name and is_input == (kind == "input"):
-            here.remove(result)
-            return result
-    agent = crew.agents.get(verdict["agent"])
-    config = options.config
-    own = [] if agent is None else agent.input_guardrails if kind == "input" else agent.output_guardrails
-    more = config.input_guardrails if kind == "input" else config.output_guardrails
-    guardrail = next((one for one in [*own, *(more or ())] if one.get_name() == name), None)
-    output = GuardrailFunctionOutput(verdict["info"], verdict["tripped"])
-    if kind == "input":
-        return InputGuardrailResult(guardrail, output)
-    return OutputGuardrailResult(guardrail, None, agent, output)
-
-
-def _trip(state: AgentState, crew: Crew, options: Options) -> AgentsException | None:
-    verdict = state.tripped
-    if verdict is None:
-        return None
-    if verdict["kind"] in ("tool_input", "tool_output"):
-        record: Any = verdict
-        found = from_json([record], [tool for agent in crew.agents.values() for tool in agent.tools])[0]
-        of_input = verdict["kind"] == "tool_input"
-        raised = ToolInputGuardrailTripwireTriggered if of_input else ToolOutputGuardrailTripwireTriggered
-        return raised(found.guardrail, found.output)
-    here = [one for one in options.results if getattr(one.output, "tripwire_triggered", False)]
-    result = _result(verdict, crew, options, here)
-    cls = InputGuardrailTripwireTriggered if verdict["kind"] == "input" else OutputGuardrailTripwireTriggered
-    return cls(result)
 
 
 def brought(state: AgentState, facts: Sequence[Fact], crew: Crew, options: Options) -> list[RunItem]:

@@ -433,4 +433,4 @@ async def test_a_nested_agents_tripped_guardrail_is_told_to_the_model():
 async def test_a_nested_agents_output_of_a_type_is_told_as_json():
     inner = agent('{"response": [1, 2]}', name="Inner", output_type=list[int])
     result = await Runner.run(agent(function_call("inner", {"input": "x"}), "oh", tools=[inner.as_tool()]), "go")
-    assert outputs(result.to_input_list()) == ['{"response": [1, 2]}']
+    assert outputs(result.to_input_list()) == ["[1, 2]"]

@@ -69,43 +69,65 @@ class Call:
 async def perform(
     ctx: Context, options: Options, wrapper: RunContextWrapper[Any], agent: AgentSpec[Any], call: Call
 ) -> dict[str, Any]:
-    """Make the call; its record ``{item, value?, verdicts?, custom?}``, or ``{tripped, verdicts}``."""
+    """Make the call; its record ``{item, value?, verdicts?, custom?}``, or ``{tripped, verdicts}``. Raises flowcore's
+    errors as they are, and others, of hooks and guardrails too, as ``UserError`` of the tool."""
     tool = call.tool
     assert tool is not None
     tool_ctx = call.context(ctx, options, wrapper, agent)
+    hooks, own = options.hooks, agent.hooks
+    try:
+        verdicts, stopped = await judged(options, agent, call, tool, tool_ctx)
+        if stopped is not None:
+            return stopped
+        if hooks is not None or own is not None:
+            await fire("on_tool_start", hooks, own, tool_ctx, agent, tool)
+        formatter = options.config.tool_error_formatter
+        noting = _noting(ctx, call) if ctx.observed else None
+        if formatter is None:
+            value = await tool.invoke(tool_ctx, call.arguments, on_error=noting)
+        else:
+
+            async def say(told: str, error: Exception) -> str | None:
+                return await formatted(options, tool_ctx, call, "tool_exception", told, error)
+
+            value = await tool.invoke(tool_ctx, call.arguments, format_error=say, on_error=noting)
+        return await given(ctx, options, agent, call, tool, tool_ctx, value, verdicts)
+    except Exception as error:
+        tool.blame(error)
+
+
+async def judged(
+    options: Options, agent: AgentSpec[Any], call: Call, tool: FunctionTool, tool_ctx: ToolContext[Any]
+) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
+    """What the tool's input guardrails say of a call, and its record where they don't let it pass."""
+    if not tool.tool_input_guardrails:
+        return [], None
+    found = await judge_input(tool, tool_ctx, agent)
+    options.results += found.results
+    verdicts = as_json(found.results, tool, tool_ctx.tool_call_id)
+    return verdicts, record_of(call, found, verdicts)
+
+
+async def given(
+    ctx: Context, options: Options, agent: AgentSpec[Any], call: Call, tool: FunctionTool, tool_ctx: ToolContext[Any],
+    value: Any, verdicts: list[dict[str, Any]], told: Any = None,
+) -> dict[str, Any]:  # fmt: skip
+    """The record of a call that gave ``value``; ``told``: what the model is told of it, where the tool doesn't say
+    that."""
     call_id = tool_ctx.tool_call_id
     hooks, own = options.hooks, agent.hooks
-    verdicts: list[dict[str, Any]] = []
-    if tool.tool_input_guardrails:
-        found = await judge_input(tool, tool_ctx, agent)
-        options.results += found.results
-        verdicts += as_json(found.results, tool, call_id)
-        if found.tripped is not None or found.message is not None:
-            return record_of(call, found, verdicts) or {}
-    if hooks is not None or own is not None:
-        await fire("on_tool_start", hooks, own, tool_ctx, agent, tool)
-    formatter = options.config.tool_error_formatter
-    noting = _noting(ctx, call) if ctx.observed else None
-    if formatter is None:
-        value = await tool.invoke(tool_ctx, call.arguments, on_error=noting)
-    else:
-
-        async def say(told: str, error: Exception) -> str | None:
-            return await formatted(options, wrapper, call, "tool_exception", told, error)
-
-        value = await tool.invoke(tool_ctx, call.arguments, format_error=say, on_error=noting)
     if tool.tool_output_guardrails:
         found = await judge_output(tool, tool_ctx, agent, value)
         options.results += found.results
-        verdicts += as_json(found.results, tool, call_id)
+        verdicts = verdicts + as_json(found.results, tool, call_id)
         if found.tripped is not None:
             return record_of(call, found, verdicts) or {}
         if found.message is not None:
-            value = found.message
+            value, told = found.message, None
     if hooks is not None or own is not None:
         await fire("on_tool_end", hooks, own, tool_ctx, agent, tool, value)
     options.values[ctx.visit, call_id] = value
-    record: dict[str, Any] = {"item": function_output(call_id, tool.wire_output(value))}
+    record: dict[str, Any] = {"item": function_output(call_id, tool.wire_output(value) if told is None else told)}
     if verdicts:
         record["verdicts"] = verdicts
     if agent.tool_use_behavior != "run_llm_again":

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import inspect
+import json
 from typing import Any
 
 from flowcore.agents.agent import AgentSpec
 from flowcore.agents.as_tool import AgentTool, Follower
-from flowcore.agents.context import RunContextWrapper
-from flowcore.agents.guardrails import GuardrailFunctionOutput, InputGuardrailResult, OutputGuardrailResult
-from flowcore.agents.items import function_output
+from flowcore.agents.context import RunContextWrapper, ToolContext
 from flowcore.agents.lifecycle import fire
-from flowcore.agents.loop.calling import Call, value_as_json
+from flowcore.agents.loop.calling import Call, given, judged
 from flowcore.agents.loop.saving import FOREIGN
-from flowcore.agents.loop.state import told_output
+from flowcore.agents.loop.state import Crew, typed
+from flowcore.agents.loop.verdicts import tripwire_of
 from flowcore.agents.options import AgentToolInvocation, Options
-from flowcore.agents.tools import output_to_wire
+from flowcore.agents.session import begun
 from flowcore.engine.context import Context
 from flowcore.engine.run import load
 from flowcore.engine.tree import Live
 from flowcore.errors import (
     AgentsException,
     GraphError,
-    InputGuardrailTripwireTriggered,
-    ModelBehaviorError,
-    OutputGuardrailTripwireTriggered,
     RunCancelled,
     RunConflict,
     StoreError,
@@ -44,10 +41,34 @@ async def call_agent(
     says that it's raised: then the child keeps its place, and a resume of this run goes on with it."""
     tool_ctx = call.context(ctx, options, wrapper, agent)
     hooks, own = options.hooks, agent.hooks
-    if (hooks is not None or own is not None) and not await ctx.has_child(call.key):
-        await fire("on_tool_start", hooks, own, tool_ctx, agent, tool)
     try:
-        value = await _run(ctx, options, call, tool)
+        verdicts, stopped = await _judged(ctx, options, agent, call, tool, tool_ctx)
+        if stopped is not None:
+            record: dict[str, Any] = stopped
+            return record
+        if (hooks is not None or own is not None) and not await ctx.has_child(call.key):
+            await fire("on_tool_start", hooks, own, tool_ctx, agent, tool)
+        value, told = await _told(ctx, options, call, tool, tool_ctx)
+        return await given(ctx, options, agent, call, tool, tool_ctx, value, verdicts, told)
+    except Exception as error:
+        tool.blame(error)
+
+
+async def _judged(
+    ctx: Context, options: Options, agent: AgentSpec[Any], call: Call, tool: AgentTool, tool_ctx: ToolContext[Any]
+) -> Any:
+    """``judged``, recorded: the nested run may wait, and the call is gone on with then."""
+    if not tool.tool_input_guardrails:
+        return [], None
+    return await ctx.once(f"{call.key}/judged", lambda: judged(options, agent, call, tool, tool_ctx))
+
+
+async def _told(
+    ctx: Context, options: Options, call: Call, tool: AgentTool, tool_ctx: ToolContext[Any]
+) -> tuple[Any, Any]:
+    """The nested run's output and what the model is told of it; of a run that failed, what the tool says of that."""
+    try:
+        return await _run(ctx, options, call, tool)
     except NOT_TOLD:
         raise
     except Exception as error:
@@ -56,18 +77,12 @@ async def call_agent(
         ctx.spend(**ctx.spent_by_child(call.key))
         ctx.note(call.key, error=str(error) or type(error).__name__)
         told = tool.failure_error_function(tool_ctx, error)
-        value = await told if inspect.isawaitable(told) else told
-    if hooks is not None or own is not None:
-        await fire("on_tool_end", hooks, own, tool_ctx, agent, tool, value)
-    options.values[ctx.visit, tool_ctx.tool_call_id] = value
-    record: dict[str, Any] = {"item": function_output(tool_ctx.tool_call_id, output_to_wire(value))}
-    if agent.tool_use_behavior != "run_llm_again":
-        record["value"] = value_as_json(value)
-    return record
+        return (await told if inspect.isawaitable(told) else told), None
 
 
-async def _run(ctx: Context, options: Options, call: Call, tool: AgentTool) -> Any:
-    """The nested run's output. Raises what made it fail, and its tripwires."""
+async def _run(ctx: Context, options: Options, call: Call, tool: AgentTool) -> tuple[Any, Any]:
+    """The nested run's output, and what the model is told of it: of a type as JSON. Raises what made it fail, and its
+    tripwires."""
     params = tool.params_of(call.arguments)
     if tool.builder is None:
         asked = await tool.input_of(params)
@@ -81,20 +96,23 @@ async def _run(ctx: Context, options: Options, call: Call, tool: AgentTool) -> A
         invocation=AgentToolInvocation(call.item["name"], call.item["call_id"], call.arguments),
         tool_input=params if tool.structured else None,
     )
-    graph = tool.agent.graph.with_(gives=told_output)
+    graph = tool.agent.graph
+    crew: Crew = graph.bound
+    graph = graph.with_(gives=crew.told)
     turns = NESTED_TURNS if tool.max_turns is None else tool.max_turns
     limits = {"max_turns": turns}
     if tool.follow is None:
-        told = await ctx.child(graph, asked, call.key, limits=limits, meta=_meta(tool), context=child)
+        told = await ctx.child(graph, asked, call.key, limits=limits, meta=await _meta(tool), context=child)
     else:
         told = await _followed(ctx, graph, asked, call, limits, tool, child)
     if "tripped" in told:
-        raise _tripwire(told["tripped"], tool)
+        raise _tripwire(told["tripped"], tool, crew, child)
     if tool.read is None:
-        output = told["output"]
-        return "" if output is None else output
+        output = "" if told["output"] is None else told["output"]
+        text = output if isinstance(output, str) else json.dumps(output, ensure_ascii=False)
+        return typed(crew.agents[told["agent"]], output), text
     run = await load(f"{ctx.run_id}/{ctx.node}.{ctx.visit}/{call.key}", tool.agent, store=ctx.store, context=child)
-    return await tool.read(run, child)
+    return await tool.read(run, child), None
 
 
 async def _followed(
@@ -109,37 +127,33 @@ async def _followed(
         return followers[-1]
 
     try:
-        return await ctx.child(graph, asked, call.key, limits=limits, meta=_meta(tool), context=child, watch=watch)
+        return await ctx.child(
+            graph, asked, call.key, limits=limits, meta=await _meta(tool), context=child, watch=watch
+        )
     finally:
         for one in followers:
             await one.close()
 
 
-def _meta(tool: AgentTool) -> dict[str, Any] | None:
+async def _meta(tool: AgentTool) -> dict[str, Any] | None:
     """What the nested run is to find in its meta."""
     meta: dict[str, Any] = {}
     if isinstance(tool.session, str):
         meta["session"] = tool.session
     elif tool.session is not None:
-        meta[FOREIGN] = tool.session.session_id
+        meta[FOREIGN] = await begun(tool.session)
     if tool.conversation is not None:
         meta["conversation"] = tool.conversation
+    trace = {} if tool.run_config is None else tool.run_config.trace_meta()
+    if trace:
+        meta["trace"] = trace
     return meta or None
 
 
-def _tripwire(verdict: dict[str, Any], tool: AgentTool) -> AgentsException:
-    """The exception of a nested run that a guardrail ended."""
-    name, agent = verdict["guardrail"], tool.agent
-    told = f"guardrail '{name}' of agent '{agent.name}' triggered its tripwire"
-    output = GuardrailFunctionOutput(verdict.get("info"), True)
-    error: AgentsException
-    if verdict["kind"] == "input":
-        judge: Any = next((one for one in agent.input_guardrails if one.get_name() == name), None)
-        error = InputGuardrailTripwireTriggered(InputGuardrailResult(judge, output))
-    elif verdict["kind"] == "output":
-        judge = next((one for one in agent.output_guardrails if one.get_name() == name), None)
-        error = OutputGuardrailTripwireTriggered(OutputGuardrailResult(judge, None, agent, output))
-    else:
-        return ModelBehaviorError(told)
-    error.message, error.args = told, (told,)
+def _tripwire(verdict: dict[str, Any], tool: AgentTool, crew: Crew, child: Options) -> AgentsException:
+    """The exception of a nested run that a guardrail ended: it says which, of whom."""
+    error = tripwire_of(verdict, crew, child)
+    whose = verdict.get("agent") or tool.agent.name
+    error.message = f"guardrail '{verdict['guardrail']}' of agent '{whose}' triggered its tripwire"
+    error.args = (error.message,)
     return error

@@ -13,6 +13,7 @@ from flowcore.agents.context import Decision, RunContextWrapper
 from flowcore.agents.loop.calling import Call, perform, record_of, rejected, unknown, value_as_json
 from flowcore.agents.loop.calling_agents import call_agent
 from flowcore.agents.loop.hosted_calls import decided_by_app, response_to
+from flowcore.agents.loop.listing import listed_tools
 from flowcore.agents.loop.saving import FOREIGN, save
 from flowcore.agents.loop.state import AgentState, call_id_of
 from flowcore.agents.namespaces import called_name, called_tool, qualified_tools
@@ -87,10 +88,10 @@ async def _leave(
         return Goto("tripped", tripped=tripped, **update, **await save(state, ctx, options, upto=state.reply_at))
     if hands_off:
         return Goto("handoff", **update)
-    return Goto("done", **update, **await save(state, ctx, options, [one.item for one in ended]))
     final = await _final(ctx, options, agent, wrapper, calls, done)
     if final is not None:
         return Goto("final", final="value", output=final.final_output, **update)
+    return Goto("done", **update, **await save(state, ctx, options, [one.item for one in ended]))
 
 
 def _learned(done: Sequence[Done]) -> dict[str, Any]:
@@ -148,7 +149,7 @@ async def _calls(
     if agent.mcp_servers:
         found = options.offered.get(agent.name)
         if found is None:  # another process than the one that called the model
-            found = options.offered[agent.name] = [*await agent.get_mcp_tools(wrapper), *agent.tools]
+            found = await listed_tools(ctx, options, agent, wrapper)
         tools = qualified_tools(found)
     handoffs = {one.tool_name for one in agent.resolved_handoffs}
     calls: list[Call] = []
@@ -223,8 +224,11 @@ async def _needs_approval(
     about: one that they don't let pass isn't asked about, and doesn't run."""
     if call.tool is None:
         return call.item["type"] == "mcp_approval_request" and not decided_by_app(agent, call)
-    if not await call.tool.requires_approval(wrapper, call.arguments, call.item["call_id"]):
-        return False
+    try:
+        if not await call.tool.requires_approval(wrapper, call.arguments, call.item["call_id"]):
+            return False
+    except Exception as error:
+        call.tool.blame(error)
     execution = options.config.tool_execution
     if execution is None or not execution.pre_approval_tool_input_guardrails or not call.tool.tool_input_guardrails:
         return True
@@ -281,7 +285,8 @@ async def _perform(
         if found is not None:
             record: dict[str, Any] = found.value
             return record
-        return await call_agent(ctx, options, wrapper, agent, call, call.tool)
+        with ctx.inside(call.key):
+            return await call_agent(ctx, options, wrapper, agent, call, call.tool)
     return await perform(ctx, options, wrapper, agent, call)
 
 
@@ -340,9 +345,9 @@ def _output_of(agent: AgentSpec[Any], value: Any) -> ToolsToFinalOutputResult:
     if schema.is_plain_text():
         return ToolsToFinalOutputResult(True, value if isinstance(value, str) else str(value))
     plain = value_as_json(value)
-    for made in (lambda: schema.to_jsonable(value), lambda: schema.to_jsonable(schema.from_jsonable(plain))):
+    for parsed in (False, True):
         try:
-            return ToolsToFinalOutputResult(True, made())
+            return ToolsToFinalOutputResult(True, schema.to_jsonable(schema.from_jsonable(plain) if parsed else value))
         except (AgentsException, TypeError, ValueError):
             continue
     return ToolsToFinalOutputResult(True, plain)

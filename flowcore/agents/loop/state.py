@@ -93,20 +93,6 @@ def final_output(values: Mapping[str, Any]) -> Any:
     return "" if message is None else text_of(message)
 
 
-def told_output(values: Mapping[str, Any]) -> Any:
-    """What a run tells the agent whose tool it is: ``{"output": …}``, or ``{"tripped": the verdict}``.
-
-    An empty text that no output guardrail has seen stands for the last message or tool output that says something.
-    """
-    tripped = values["tripped"]
-    if tripped is not None:
-        return {"tripped": tripped}
-    output = final_output(values)
-    if output == "" and not any(verdict["kind"] == "output" for verdict in values["verdicts"]):
-        output = next((text for item in reversed(values["items"][values["begun"] :]) if (text := _said(item))), "")
-    return {"output": output}
-
-
 def _said(item: Item) -> str:
     """What a message of the assistant or a tool's output says as text."""
     if is_message(item):
@@ -117,13 +103,19 @@ def _said(item: Item) -> str:
 
 def typed_output(state: AgentState, agent: AgentSpec[Any]) -> Any:
     """The run's output as its agent's output type has it. A tool's value that ended the run need not be of that type:
-    then it stays JSON."""
-    value = final_output({name: getattr(state, name) for name in ("items", "tripped", "final", "output", "reply_at")})
+    then it stays JSON. An output that a guardrail rejected is one too."""
+    values = {name: getattr(state, name) for name in ("items", "final", "output", "reply_at")}
+    value = final_output({**values, "tripped": None})
+    if state.final == "message":
+        return agent.output_schema.validate_json(value)
+    return typed(agent, value)
+
+
+def typed(agent: AgentSpec[Any], value: Any) -> Any:
+    """JSON as the agent's output type has it, if it can."""
     schema = agent.output_schema
     if schema.is_plain_text():
         return value
-    if state.final == "message":
-        return schema.validate_json(value)
     try:
         return schema.from_jsonable(value)
     except AgentsException:
@@ -158,6 +150,19 @@ class Crew:
         if agent is None or value is None or values["final"] != "message" or agent.output_schema.is_plain_text():
             return value
         return agent.output_schema.to_jsonable(agent.output_schema.validate_json(value))
+
+    def told(self, values: Mapping[str, Any]) -> Any:
+        """What a run tells the agent whose tool it is: ``{"output": …, "agent": who gave it}``, or ``{"tripped": the
+        verdict}``.
+
+        An empty text that no output guardrail has seen stands for the last message or tool output that says something.
+        """
+        if values["tripped"] is not None:
+            return {"tripped": values["tripped"]}
+        output = self.output(values)
+        if output == "" and not any(verdict["kind"] == "output" for verdict in values["verdicts"]):
+            output = next((text for item in reversed(values["items"][values["begun"] :]) if (text := _said(item))), "")
+        return {"output": output, "agent": values["agent"] or self.first}
 
     def current(self, state: AgentState) -> AgentSpec[Any]:
         """The agent whose turn it is. Raises GraphChanged when the graph no longer has it."""
