@@ -22,17 +22,18 @@ class _Held:
     interpreter; the app's own isn't."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        held = self.loop = asyncio.new_event_loop() if loop is None else loop
+        # A runner that makes its loop itself takes the thread's default away when it's closed, whosever it is by then.
+        self.runner = asyncio.Runner(loop_factory=lambda: held)
         if loop is None:
-            self.runner = asyncio.Runner()
-            weakref.finalize(self, _close, self.runner)
-        else:
-            self.runner = asyncio.Runner(loop_factory=lambda: loop)
-        self.loop = self.runner.get_loop()  # one of ours is the thread's default from here on
+            asyncio.set_event_loop(self.loop)
+            weakref.finalize(self, _close, self.runner, self.loop)
 
 
-def _close(runner: asyncio.Runner) -> None:
+def _close(runner: asyncio.Runner, loop: asyncio.AbstractEventLoop) -> None:
     with contextlib.suppress(RuntimeError):  # another thread's loop may still run when the interpreter ends
         runner.close()
+        loop.close()
 
 
 class _Local(threading.local):

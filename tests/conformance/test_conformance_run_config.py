@@ -413,12 +413,17 @@ async def test_a_run_with_tracing_disabled_isnt_told_of(way, kept):
 @both_ways
 @pytest.mark.parametrize("sensitive", [True, False])
 async def test_spans_carry_what_was_said_only_where_that_may_be(way, kept, sensitive):
-    clerk = agent(function_call("add", {"a": 19, "b": 23}, "c"), "the answer", tools=[add])
+    @function_tool
+    def tell(name: str) -> str:
+        """Tell."""
+        return f"all about {name}"
+
+    clerk = agent(function_call("tell", {"name": "Mrs Gray"}, "c"), "the answer", tools=[tell])
     await go(way, clerk, "my question", run_config=RunConfig(trace_include_sensitive_data=sensitive))
     whole = str([span.export() for span in kept.ended])
-    for said in ("my question", "the answer", '"a": 19', "42"):
+    for said in ("my question", "the answer", "Mrs Gray", "all about"):
         assert (said in whole) is sensitive
-    assert [span.span_data.name for span in kept.of("function")] == ["add"]
+    assert [span.span_data.name for span in kept.of("function")] == ["tell"]
 
 
 @pytest.mark.parametrize(
