@@ -30,7 +30,9 @@ from flowcore.graph.state import listed
 from flowcore.graph.values import shorten
 from flowcore.machine.facts import Resumed
 from flowcore.models.base import Item, Model, ModelResponse, ModelTracing
+from flowcore.models.openai_errors import timed_out
 from flowcore.models.provider import default_provider
+from flowcore.models.replies import Heard, as_reply, kind_of
 from flowcore.models.retry import SAFE_EVENTS, context_for, decide
 from flowcore.models.settings import ModelSettings
 from flowcore.models.usage import Usage
@@ -43,6 +45,10 @@ MODEL = "model"
 CONVERSATION = "conversation"
 """The run's ``meta`` tells here how a provider keeps the conversation: ``conversation_id``, ``previous_response_id``
 and ``auto``."""
+ARGUMENTS = (
+    "system_instructions", "input", "model_settings", "tools", "output_schema", "handoffs", "tracing",
+)  # fmt: skip
+"""What both verbs of a model are given in this order; ``get_response`` by these names."""
 
 
 @dataclass(slots=True)
@@ -226,17 +232,24 @@ async def _call(state: AgentState, ctx: Context, turn: Turn, options: Options) -
         turn.handoffs,
         ModelTracing.DISABLED,
     )
-    more = {
+    more: dict[str, Any] = {
         "previous_response_id": turn.previous_response_id,
         "conversation_id": turn.conversation_id,
         "prompt": turn.prompt,
     }
     listening = ctx.listening
     try:
-        if listening:
-            reply = await _streamed(turn, arguments, more, ctx)
-        else:
-            reply = await turn.model.get_response(*arguments, **more)  # type: ignore[arg-type]
+        try:
+            async with asyncio.timeout(turn.settings.timeout) as time:
+                if listening:
+                    reply = await _streamed(turn, arguments, more, ctx)
+                else:
+                    by_name: dict[str, Any] = dict(zip(ARGUMENTS, arguments, strict=True)) | more
+                    reply = as_reply(await turn.model.get_response(**by_name), turn.model)
+        except TimeoutError as error:
+            if not time.expired():
+                raise
+            raise timed_out(f"model '{turn.model_name}'", turn.settings.timeout) from error
     except Exception as error:
         turn.raised = error
         retry = turn.settings.retry
@@ -250,7 +263,8 @@ async def _call(state: AgentState, ctx: Context, turn: Turn, options: Options) -
     _spend(ctx, reply.usage)
     turn.usage = reply.usage
     if reply.raw_output is not None:
-        options.raw.update(((ctx.visit, i), raw) for i, raw in enumerate(reply.raw_output, start=len(turn.added)))
+        places = enumerate(reply.raw_output, start=len(turn.added))
+        options.raw.update(((ctx.visit, i), raw) for i, raw in places if raw is not None)
     if hooks is not None or own is not None:
         wrapper = options.wrapper(ctx)
         wrapper.usage.add(reply.usage)  # the hook sees it; the run's own count follows with the fact
@@ -268,18 +282,14 @@ def _tell(ctx: Context, turn: Turn, options: Options, items: Sequence[Item], ins
 
 async def _streamed(turn: Turn, arguments: tuple[Any, ...], more: dict[str, Any], ctx: Context) -> ModelResponse:
     """A reply whose events are handed out as they come."""
-    reply = None
+    heard = Heard(turn.model)
     async for event in turn.model.stream_response(*arguments, **more):
-        if isinstance(event, ModelResponse):
-            reply = event
-        else:
+        if not isinstance(event, ModelResponse):
             ctx.emit(event)
             if not turn.streamed:
-                kind = event.get("type") if isinstance(event, dict) else getattr(event, "type", None)
-                turn.streamed = kind not in SAFE_EVENTS
-    if reply is None:
-        raise ModelBehaviorError(f"{type(turn.model).__name__}.stream_response ended without a ModelResponse")
-    return reply
+                turn.streamed = kind_of(event) not in SAFE_EVENTS
+        heard.hear(event)
+    return heard.reply()
 
 
 def _spend(ctx: Context, usage: Usage) -> None:
