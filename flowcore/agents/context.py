@@ -13,6 +13,7 @@ from typing import Any, Generic
 from typing_extensions import TypeVar
 
 from flowcore.models.base import Item
+from flowcore.models.openai_types import typed_items
 from flowcore.models.usage import Usage
 
 TContext = TypeVar("TContext", default=Any)
@@ -106,11 +107,31 @@ class AgentHookContext(RunContextWrapper[TContext]):
     """What the hooks at an agent's start and end are handed."""
 
 
+class _Typed:
+    """A field that holds an item: read, it's the openai package's object of it, made when it's first asked for."""
+
+    def __init__(self, slot: Any) -> None:
+        self.slot = slot
+
+    def __get__(self, context: Any, owner: Any = None) -> Any:
+        if context is None:
+            return self.slot
+        held = self.slot.__get__(context)
+        if isinstance(held, dict):
+            held = typed_items([held])[0]
+            self.slot.__set__(context, held)
+        return held
+
+    def __set__(self, context: Any, value: Any) -> None:
+        self.slot.__set__(context, value)
+
+
 @dataclass(slots=True, eq=False, kw_only=True)
 class ToolContext(RunContextWrapper[TContext]):
     """What a tool is handed: the run, and the call.
 
-    ``tool_arguments``: the arguments as the model wrote them, JSON text. ``tool_call``: the call's item.
+    ``tool_arguments``: the arguments as the model wrote them, JSON text. ``tool_call``: the call, as the openai
+    package has it.
     ``idempotency_key``: the key under which this call is recorded. It's the same at every attempt, after a pause and
     after a crash, so pass it on to a service that must not do the work twice.
     """
@@ -159,3 +180,6 @@ class ToolContext(RunContextWrapper[TContext]):
             run_config=run_config,
             idempotency_key=idempotency_key,
         )
+
+
+ToolContext.tool_call = _Typed(ToolContext.tool_call)  # type: ignore[misc]  # the slot, behind it

@@ -58,7 +58,7 @@ class InputGuardrail(Generic[TContext]):
 
     def get_name(self) -> str:
         """Its name; the function's unless one was given."""
-        return self.name or str(getattr(self.guardrail_function, "__name__", "guardrail"))
+        return self.name or name_of(self.guardrail_function)
 
     async def run(self, agent: Any, input: Any, context: RunContextWrapper[Any]) -> InputGuardrailResult:
         """Ask it."""
@@ -77,12 +77,17 @@ class OutputGuardrail(Generic[TContext]):
 
     def get_name(self) -> str:
         """Its name; the function's unless one was given."""
-        return self.name or str(getattr(self.guardrail_function, "__name__", "guardrail"))
+        return self.name or name_of(self.guardrail_function)
 
     async def run(self, context: RunContextWrapper[Any], agent: Any, agent_output: Any) -> OutputGuardrailResult:
         """Ask it."""
         found = await _ask(self.guardrail_function, context, agent, agent_output, self.get_name())
         return OutputGuardrailResult(self, agent_output, agent, found)
+
+
+def name_of(function: Any) -> str:
+    """What a guardrail is called where it isn't told: as its function."""
+    return str(getattr(function, "__name__", None) or type(function).__name__)
 
 
 def _check(function: Any) -> None:
@@ -117,8 +122,8 @@ def input_guardrail(
 ) -> InputGuardrail[Any] | Callable[[GuardrailFunction], InputGuardrail[Any]]:
     """Declare an input guardrail: ``@input_guardrail`` or ``@input_guardrail(name=..., run_in_parallel=False)``."""
     if func is not None:
-        return InputGuardrail(func, name, run_in_parallel)
-    return lambda function: InputGuardrail(function, name, run_in_parallel)
+        return InputGuardrail(func, name or name_of(func), run_in_parallel)
+    return lambda function: InputGuardrail(function, name or name_of(function), run_in_parallel)
 
 
 @overload
@@ -130,5 +135,5 @@ def output_guardrail(
 ) -> OutputGuardrail[Any] | Callable[[GuardrailFunction], OutputGuardrail[Any]]:
     """Declare an output guardrail: ``@output_guardrail`` or ``@output_guardrail(name=...)``."""
     if func is not None:
-        return OutputGuardrail(func, name)
-    return lambda function: OutputGuardrail(function, name)
+        return OutputGuardrail(func, name or name_of(func))
+    return lambda function: OutputGuardrail(function, name or name_of(function))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeAlias, TypedDict, overload
 
 from flowcore.agents.context import TContext, ToolContext
-from flowcore.agents.guardrails import info_as_json
+from flowcore.agents.guardrails import info_as_json, name_of
 from flowcore.errors import AgentsException, UserError
 
 
@@ -97,7 +97,7 @@ class ToolInputGuardrail(Generic[TContext]):
 
     def get_name(self) -> str:
         """Its name; the function's unless one was given."""
-        return self.name or _name_of(self.guardrail_function)
+        return self.name or name_of(self.guardrail_function)
 
     async def run(self, data: ToolInputGuardrailData) -> ToolGuardrailFunctionOutput:
         """Ask it."""
@@ -116,7 +116,7 @@ class ToolOutputGuardrail(Generic[TContext]):
 
     def get_name(self) -> str:
         """Its name; the function's unless one was given."""
-        return self.name or _name_of(self.guardrail_function)
+        return self.name or name_of(self.guardrail_function)
 
     async def run(self, data: ToolOutputGuardrailData) -> ToolGuardrailFunctionOutput:
         """Ask it."""
@@ -126,10 +126,6 @@ class ToolOutputGuardrail(Generic[TContext]):
 def _check(function: Any) -> None:
     if not callable(function):
         raise UserError(f"Guardrail function must be callable, got {function!r}")
-
-
-def _name_of(function: Any) -> str:
-    return str(getattr(function, "__name__", None) or type(function).__name__)
 
 
 _BEHAVIORS = ("allow", "reject_content", "raise_exception")
@@ -292,8 +288,8 @@ def tool_input_guardrail(
 ) -> ToolInputGuardrail[Any] | Callable[[_InputFunction], ToolInputGuardrail[Any]]:
     """Declare a tool input guardrail: ``@tool_input_guardrail`` or ``@tool_input_guardrail(name=...)``."""
     if func is not None:
-        return ToolInputGuardrail(func, name)
-    return lambda function: ToolInputGuardrail(function, name)
+        return ToolInputGuardrail(func, name or name_of(func))
+    return lambda function: ToolInputGuardrail(function, name or name_of(function))
 
 
 @overload
@@ -305,5 +301,5 @@ def tool_output_guardrail(
 ) -> ToolOutputGuardrail[Any] | Callable[[_OutputFunction], ToolOutputGuardrail[Any]]:
     """Declare a tool output guardrail: ``@tool_output_guardrail`` or ``@tool_output_guardrail(name=...)``."""
     if func is not None:
-        return ToolOutputGuardrail(func, name)
-    return lambda function: ToolOutputGuardrail(function, name)
+        return ToolOutputGuardrail(func, name or name_of(func))
+    return lambda function: ToolOutputGuardrail(function, name or name_of(function))

@@ -10,6 +10,7 @@ from typing import Any, TypedDict, Unpack, cast
 from flowcore.agents.context import RunContextWrapper
 from flowcore.agents.lifecycle import RunHooksBase, validate_run_hooks
 from flowcore.agents.loop.call_model import CONVERSATION
+from flowcore.agents.loop.judge import LISTED
 from flowcore.agents.loop.saving import FOREIGN, told_session
 from flowcore.agents.options import Options, RunErrorHandlers
 from flowcore.agents.run_config import RunConfig
@@ -311,6 +312,8 @@ class _Going:
     def _meta(self) -> dict[str, Any]:
         config, given = self.options.config, self.given
         meta: dict[str, Any] = {"face": "runner", "workflow": config.workflow_name}
+        if isinstance(self.input, list):
+            meta[LISTED] = True
         trace = config.trace_meta()
         if trace:
             meta["trace"] = trace

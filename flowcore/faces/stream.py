@@ -146,7 +146,7 @@ class Translator:
             name = _NAMES.get(type(item))
             if name is not None:
                 yield RunItemStreamEvent(name, item)
-        if self.reader.agent is not self.agent:
+        if self.reader.agent is not self.agent or fact.node == "handoff":  # an agent may hand off to itself
             self.agent = self.reader.agent
             yield AgentUpdatedStreamEvent(self.agent)
 

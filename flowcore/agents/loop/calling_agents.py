@@ -11,6 +11,7 @@ from flowcore.agents.as_tool import AgentTool, Follower
 from flowcore.agents.context import RunContextWrapper, ToolContext
 from flowcore.agents.lifecycle import fire
 from flowcore.agents.loop.calling import Call, given, judged
+from flowcore.agents.loop.judge import LISTED
 from flowcore.agents.loop.saving import FOREIGN
 from flowcore.agents.loop.state import Crew, typed
 from flowcore.agents.loop.verdicts import tripwire_of
@@ -102,7 +103,7 @@ async def _run(ctx: Context, options: Options, call: Call, tool: AgentTool) -> t
     turns = NESTED_TURNS if tool.max_turns is None else tool.max_turns
     limits = {"max_turns": turns}
     if tool.follow is None:
-        told = await ctx.child(graph, asked, call.key, limits=limits, meta=await _meta(tool), context=child)
+        told = await ctx.child(graph, asked, call.key, limits=limits, meta=await _meta(tool, asked), context=child)
     else:
         told = await _followed(ctx, graph, asked, call, limits, tool, child)
     if "tripped" in told:
@@ -128,16 +129,16 @@ async def _followed(
 
     try:
         return await ctx.child(
-            graph, asked, call.key, limits=limits, meta=await _meta(tool), context=child, watch=watch
+            graph, asked, call.key, limits=limits, meta=await _meta(tool, asked), context=child, watch=watch
         )
     finally:
         for one in followers:
             await one.close()
 
 
-async def _meta(tool: AgentTool) -> dict[str, Any] | None:
+async def _meta(tool: AgentTool, asked: Any) -> dict[str, Any] | None:
     """What the nested run is to find in its meta."""
-    meta: dict[str, Any] = {}
+    meta: dict[str, Any] = {LISTED: True} if isinstance(asked, list) else {}
     if isinstance(tool.session, str):
         meta["session"] = tool.session
     elif tool.session is not None:

@@ -96,7 +96,7 @@ async def _filtered(
     begun = max(state.begun, state.view_at)
     brought, shown_outputs = _shown(state, ctx, options, target, outputs)
     first = items[: state.begun] if state.view is None else state.view
-    given_history = subject_of([*history, *first])
+    given_history = subject_of([*history, *first], state.listed)
     data = HandoffInputData(
         input_history=given_history if isinstance(given_history, str) else tuple(given_history),
         pre_handoff_items=tuple(brought[begun - state.begun : state.reply_at - state.begun]),

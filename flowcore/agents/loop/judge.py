@@ -20,6 +20,8 @@ from flowcore.graph.outcomes import Goto, Of
 from flowcore.graph.values import shorten
 from flowcore.models.base import Item
 
+LISTED = "listed"
+"""The run's ``meta`` says here that its input was given as a list of items, and not as a text."""
 WITHHELD = "Output withheld by an output guardrail."
 """What stands in a session for the output of a tool that ended the run and was rejected."""
 
@@ -84,12 +86,13 @@ async def _admitted(state: AgentState, ctx: Context, options: Options, agent: Ag
 
 def input_of(state: AgentState) -> Any:
     """The run's input as guardrails get it: the text if it was one, else the items."""
-    return subject_of(state.items[: state.begun])
+    return subject_of(state.items[: state.begun], state.listed)
 
 
-def subject_of(items: Sequence[Item]) -> Any:
-    """Input as guardrails get it: the text of a single user message, else the items."""
-    if len(items) == 1 and items[0].get("role") == "user" and isinstance(items[0].get("content"), str):
+def subject_of(items: Sequence[Item], listed: bool = False) -> Any:
+    """Input as guardrails get it: the text of a single user message, unless it was given as items (``listed``), else
+    the items."""
+    if not listed and len(items) == 1 and items[0].get("role") == "user" and isinstance(items[0].get("content"), str):
         return items[0]["content"]
     return list(items)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from flowcore.agents.loop.judge import LISTED
 from flowcore.agents.loop.saving import FOREIGN, foreign_session
 from flowcore.agents.loop.state import AgentState
 from flowcore.agents.options import Options, options_of
@@ -18,6 +19,8 @@ async def prepare(state: AgentState, ctx: Context) -> Goto[Literal["ready"]]:
     """Note where the input ends, and what the session held when the run began."""
     update: dict[str, Any] = {"agent": ctx.bound.first, "begun": len(state.items), "reply_at": len(state.items)}
     meta = ctx.meta
+    if meta.get(LISTED):
+        update["listed"] = True
     if "session" in meta or FOREIGN in meta:
         update.update(await _with_session(state, ctx, options_of(ctx, state)))
     return Goto("ready", **update)

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 class AgentState(State):
     """An agent's run.
 
-    ``items``: everything that happened, in wire form, the input first (``begun`` items of it). ``view``: what the
+    ``items``: everything that happened, in wire form, the input first (``begun`` items of it; ``listed``: it was given
+    as items). ``view``: what the
     model sees of the first ``view_at`` items where a handoff filter chose; later items join it. ``agent``: the current
     agent. ``reply_at``: where in ``items`` the last reply begins. ``saved``: how many items the session ``saved_in``
     has. ``session``: the one that it read when it began, ``session_upto`` its last position then, and
@@ -38,6 +39,7 @@ class AgentState(State):
 
     items: Annotated[list[dict[str, Json]], append] = []
     begun: int = 0
+    listed: bool = False
     view: list[dict[str, Json]] | None = None
     view_at: int = 0
     agent: str = ""
