@@ -139,7 +139,7 @@ class AgentRun:
         self.nested: set[str] = set()
         self.reply: Effect | None = None
         self.attempts = 0
-        self.spent: dict[str, Any] | None = None
+        self.spent: Mapping[str, Any] | None = None
         self.due: float | None = None
         self.task: Span[Any] | None = None
         self.agent: Span[Any] | None = None
@@ -274,9 +274,9 @@ class AgentRun:
             made = [one for one in new if one.get("role") != "user"]  # what the model is told back isn't its own
             self._generated(fact.started, fact.at, made, fact.update.get("response_id"))
         self.calls = _calls_of(new)
-        self.told = set()
-        self.nested = set()
-        self.said = {}
+        self.told.clear()
+        self.nested.clear()
+        self.said.clear()
 
     def _replied(self, fact: Effect) -> None:
         """The model's call was an effect of its own, beside guardrails."""
@@ -295,9 +295,8 @@ class AgentRun:
         elif run.sensitive and noted is not None and "input" in noted:
             given, instructions = ((), noted["input"], 0, self.seen), noted.get("instructions")
         model, settings = (self.model, None) if noted is None else (noted.get("model"), noted.get("settings"))
-        data = Generation(
-            given, instructions, output if run.sensitive else None, model, settings, self.spent, response_id
-        )
+        usage = None if self.spent is None else dict(self.spent)
+        data = Generation(given, instructions, output if run.sensitive else None, model, settings, usage, response_id)
         self.attempts += 1
         run.finish(run.start(f"~generation.{self.turns}.{self.attempts}", data, self.innermost(), started, error), at)
 
@@ -328,15 +327,17 @@ class AgentRun:
             span = self.run.effect_span(fact.node, fact.visit, key, fact.started)
             if key not in self.nested:  # that one began with its run, maybe at an earlier entry
                 span.start_time = fact.started
-            if self._rejected(key):
+            if (self.run.answers or self.sticky) and self._rejected(key):
                 name = self.calls[key].get("name")
                 span.error = {"message": "Tool execution was not approved", "data": {"tool_name": name}}
             self._tool_ended(span, fact, key, record)
 
     def _untold(self, call_id: Any, but: Mapping[str, Any]) -> str | None:
         """The key of a call that hasn't ended; a model may use a call id twice."""
-        keys = (key for key, call in self.calls.items() if call["call_id"] == call_id)
-        return next((key for key in keys if key not in self.told and key not in but), None)
+        for key, call in self.calls.items():
+            if call["call_id"] == call_id and key not in self.told and key not in but:
+                return key
+        return None
 
     def _of_tool(self, fact: Effect, call: str) -> None:
         """An effect of a tool's call: the call itself, or a part of it: its guardrails before a person was asked; a
@@ -553,7 +554,10 @@ class AgentRun:
     # -- values ---------------------------------------------------------------------------------------------------
 
     def _spend(self, usage: Mapping[str, Any]) -> None:
-        spent = self.spent = dict(self.spent or ())
+        if self.spent is None:
+            self.spent = usage
+            return
+        spent = self.spent = dict(self.spent)
         for name, count in usage.items():
             spent[name] = spent.get(name, 0) + count
 
