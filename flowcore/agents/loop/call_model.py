@@ -85,6 +85,7 @@ class Turn:
 
 async def call_model(state: AgentState, ctx: Context) -> Outcome:
     """Call the model and say what its reply asks for. Guardrails that run beside it are heard before any transition."""
+    ctx.retry = None  # an error of hooks or instructions isn't the model's, whatever its type
     agent = ctx.bound.current(state)
     options = options_of(ctx, state)
     inputs = ctx.inputs
