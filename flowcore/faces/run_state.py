@@ -168,7 +168,7 @@ class RunState(Generic[TContext]):
 
     @property
     def trace_id(self) -> str | None:
-        """The trace that the run belongs to, where it's traced."""
+        """The trace that the run belongs to, where it was given one or began inside of one."""
         return self._traced("trace_id")
 
     @property

@@ -67,6 +67,33 @@ async def test_the_turns_of_a_conversation_are_one_trace(kept: Kept) -> None:
     assert len(forms(kept.ended)) == 8
 
 
+def test_runs_of_sync_code_belong_to_the_trace_around_them(kept: Kept) -> None:
+    agent: Any = Agent("A", model=said(function_call("look_up", {"word": "x"}), "ok"), tools=[look_up])
+    with trace("Sync") as outer, custom_span("step") as step:
+        Runner.run_sync(agent, "hi")
+        agent.run("hi")
+        for _ in agent.run("hi", stream=True):
+            assert get_current_span() is step
+    assert get_current_trace() is None
+    assert {one.trace_id for one in kept.ended} == {outer.trace_id}
+    assert [one.parent_id for one in kept.of("task")] == [step.span_id] * 3
+    dictionaries = [one for one in kept.of("custom") if one.span_data.name == "dictionary"]
+    assert [one.parent_id for one in dictionaries] == [one.span_id for one in kept.of("function")]
+
+
+async def test_runs_at_the_same_time_keep_to_their_own_spans(kept: Kept) -> None:
+    def run(name: str) -> Any:
+        agent: Any = Agent(name, model=said(function_call("look_up", {"word": name}), name), tools=[look_up])
+        return Runner.run(agent, "hi")
+
+    with trace("Many"), custom_span("step") as step:
+        await asyncio.gather(*(run(str(n)) for n in range(5)))
+    assert [one.parent_id for one in kept.of("task")] == [step.span_id] * 5
+    inputs = {one.span_id: json.loads(one.span_data.input)["word"] for one in kept.of("function")}
+    made = [one for one in kept.of("custom") if one.span_data.name == "dictionary"]
+    assert {one.span_data.data["word"]: inputs[one.parent_id] for one in made} == {str(n): str(n) for n in range(5)}
+
+
 async def test_the_trace_around_a_run_goes_before_its_configuration(kept: Kept) -> None:
     config = RunConfig(workflow_name="Mine", trace_id=TRACE_ID, group_id="g2", trace_metadata={"k": 2})
     with trace("Outer", group_id="g1", metadata={"k": 1, "when": MemoryStore}, tracing={"api_key": "secret"}) as outer:
