@@ -1,0 +1,658 @@
+"""The ways to run a script, and what each of them observes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from symmetry_scripts import Script
+from symmetry_world import Outside, World
+
+from flowcore import MemoryStore, Options, RunConfig, Runner, RunState, ToolApprovalItem, UserError
+from flowcore.engine.run import Run, answer, load, resume, send
+from flowcore.errors import BudgetExceeded, MaxTurnsExceeded, RunFailed
+from flowcore.faces.results import RunResult, RunResultBase, RunResultStreaming
+from flowcore.faces.runner import _Going
+from flowcore.faces.stream import RunItemStreamEvent
+from flowcore.machine.facts import Effect, Request, Rested, Resumed, Signal, Transition
+from flowcore.sessions.store import StoreSession
+from flowcore.testing import Crash, CrashingStore, journals, walk_form
+from flowcore.tracing import TracingProcessor, set_trace_processors
+
+ID = "r"
+MOST = 60
+"""Rests of one run."""
+
+
+class Kept(TracingProcessor):
+    """Keeps what was traced."""
+
+    def __init__(self) -> None:
+        self.started: list[str] = []
+        self.ended: list[dict[str, Any]] = []
+        self.traces: list[str] = []
+
+    def on_trace_start(self, trace: Any) -> None:
+        self.traces.append(f"{trace.name} begins")
+
+    def on_trace_end(self, trace: Any) -> None:
+        self.traces.append(f"{trace.name} ends")
+
+    def on_span_start(self, span: Any) -> None:
+        self.started.append(span.span_id)
+
+    def on_span_end(self, span: Any) -> None:
+        told = span.export()
+        self.ended.append({name: told[name] for name in told if name not in ("started_at", "ended_at")})
+
+    def shutdown(self) -> None: ...
+
+    def force_flush(self) -> None: ...
+
+
+@dataclass
+class Seen:
+    """What one way observed. ``rests``: each time that the run rested. ``walk``: the normal form of the journals."""
+
+    rests: list[dict[str, Any]] = field(default_factory=list)
+    hooks: list[Any] = field(default_factory=list)
+    spans: dict[str, Any] = field(default_factory=dict)
+    traces: list[str] = field(default_factory=list)
+    executed: Counter[str] = field(default_factory=Counter)
+    inside: dict[str, Any] = field(default_factory=dict)
+    session: Any = None
+    walk: Any = None
+
+    @property
+    def end(self) -> dict[str, Any]:
+        return self.rests[-1]
+
+
+# -- what is seen ------------------------------------------------------------------------------------------------------
+
+
+def of_result(result: RunResultBase, *, here: bool) -> dict[str, Any]:
+    """What a result tells. ``here``: the process that ran it is this one, so that it has the Python values too."""
+    return {
+        "input": result.input,
+        "final_output": repr(result.final_output),
+        "items": [_item(one, here) for one in result.new_items],
+        "responses": [(one.output, _usage(one.usage), one.response_id) for one in result.raw_responses],
+        "last_agent": result.last_agent.name,
+        "usage": _usage(result.context_wrapper.usage),
+        "run usage": dict(sorted(result.run.usage.items())),
+        "interruptions": [
+            (one.tool_name, one.call_id, one.arguments, one.agent.name, one.request.run, one.request.key)
+            for one in result.interruptions
+        ],
+        "input guardrails": [_verdict(one) for one in result.input_guardrail_results],
+        "output guardrails": [_verdict(one) for one in result.output_guardrail_results],
+        "tool guardrails": [
+            (one.guardrail.get_name(), one.output.output_info, one.output.behavior)
+            for one in (*result.tool_input_guardrail_results, *result.tool_output_guardrail_results)
+        ],
+        "input list": result.to_input_list(),
+        "normalized": result.to_input_list(mode="normalized"),
+        "max_turns": result.max_turns,
+        "last_response_id": result.last_response_id,
+        "place": result.run.place,
+        "standing": result.run.standing,
+    }
+
+
+def _usage(usage: Any) -> dict[str, Any]:
+    return dict(sorted(usage.to_counts().items()))
+
+
+def _verdict(one: Any) -> Any:
+    return one.guardrail.get_name(), one.output.output_info, one.output.tripwire_triggered
+
+
+def _item(one: Any, here: bool) -> Any:
+    told: dict[str, Any] = {"class": type(one).__name__, "type": one.type, "agent": one.agent.name}
+    told["item"] = one.item if isinstance(one, ToolApprovalItem) else one.to_input_item()
+    for name in ("source_agent", "target_agent"):
+        if hasattr(one, name):
+            told[name] = getattr(one, name).name
+    for name in ("description", "title", "custom_data", "call_id", "tool_name", "input_id"):
+        if hasattr(one, name):
+            told[name] = getattr(one, name)
+    if hasattr(one, "tool_origin"):
+        told["origin"] = repr(one.tool_origin)
+    if here and hasattr(one, "output"):
+        told["output"] = repr(one.output)
+    return told
+
+
+def of_error(error: BaseException | None, *, here: bool) -> Any:
+    """What an exception tells."""
+    if error is None:
+        return None
+    data = getattr(error, "run_data", None)
+    told: dict[str, Any] = {"type": type(error).__name__, "message": str(error)}
+    if here:
+        told["cause"] = repr(error.__cause__)
+    for name in ("guardrail_result",):
+        if hasattr(error, name):
+            told[name] = _verdict(getattr(error, name))
+    if data is not None:
+        told["run_data"] = {
+            "input": data.input,
+            "items": [_item(one, here) for one in data.new_items],
+            "responses": len(data.raw_responses),
+            "last_agent": data.last_agent.name,
+            "usage": _usage(data.context_wrapper.usage),
+            "guardrails": [
+                [_verdict(one) for one in data.input_guardrail_results],
+                [_verdict(one) for one in data.output_guardrail_results],
+                len(data.tool_input_guardrail_results),
+                len(data.tool_output_guardrail_results),
+            ],
+        }
+    return told
+
+
+# -- the app: what it does at a rest --------------------------------------------------------------------------------
+
+
+class App:
+    """What a script's app does when its run rests: by the run's facts alone, so that it's the same in any process."""
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+
+    def chosen(self, interruptions: list[ToolApprovalItem]) -> list[tuple[ToolApprovalItem, dict[str, Any]]]:
+        """What it decides now."""
+        now = interruptions[:1] if self.script.one_by_one else interruptions
+        return [(one, _answer(self.script.decision(one.tool_name or ""))) for one in now]
+
+    def tries_left(self, run: Run) -> bool:
+        """Whether it tries a failed run again."""
+        return sum(isinstance(fact, Resumed) and fact.by == "resume" for fact in run.facts) < self.script.tries
+
+    def limits(self, run: Run, failed: bool) -> dict[str, Any] | None:
+        """What it gives a failed run more of."""
+        error = run._live.snapshot.error
+        kind = None if error is None else error["kind"]
+        if kind == MaxTurnsExceeded.__name__:
+            return {"max_turns": run._live.snapshot.limits["max_turns"] + 2}
+        if kind == BudgetExceeded.__name__:
+            return {"max_tokens": None}
+        return None
+
+    def more(self, result: RunResultBase) -> str | None:
+        """What it adds now, if the run takes it."""
+        run = result.run
+        sent = sum(isinstance(fact, Signal) and fact.kind == "input" for fact in run.facts)
+        if sent >= len(self.script.added):
+            return None
+        text = self.script.added[sent]
+        try:
+            result.to_state().add_input(text)
+        except UserError:
+            return None
+        return text
+
+
+def _answer(decided: str) -> dict[str, Any]:
+    answer: dict[str, Any] = {"approve": decided.startswith("approve")}
+    if decided == "told":
+        answer["message"] = "not now"
+    if decided.endswith("always"):
+        answer["always"] = True
+    return answer
+
+
+# -- the ways ----------------------------------------------------------------------------------------------------------
+
+
+class Way:
+    """One way to run a script, from its beginning to where its app leaves it."""
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.app = App(script)
+        self.outside = Outside(script)
+        self.world = World(script, self.outside)
+        self.seen = Seen()
+        self.kept = Kept()
+        self.run: Run | None = None
+        """Its run, as it was at the last rest."""
+
+    async def go(self) -> Seen:
+        """Run it; what it observed."""
+        await self.outside.prepare()
+        set_trace_processors([self.kept])
+        try:
+            await self.all_the_way()
+        finally:
+            set_trace_processors([])
+        await self.look()
+        return self.seen
+
+    async def all_the_way(self) -> None:
+        result, error = await self.first()
+        for _ in range(MOST):
+            if result is None:  # it wasn't admitted
+                self.seen.rests.append({"error": of_error(error, here=True)})
+                return
+            self.run = result.run
+            self.seen.rests.append({**of_result(result, here=True), "error": of_error(error, here=True)})
+            asked = result.interruptions
+            if result.run.standing == "waiting" and asked:
+                result, error = await self.on(result, self.app.chosen(asked), self.app.more(result), None)
+            elif result.run.standing == "failed" and self.app.tries_left(result.run):
+                result, error = await self.on(result, [], None, self.app.limits(result.run, True))
+            else:
+                return
+        raise AssertionError("it doesn't end")
+
+    async def first(self) -> tuple[RunResultBase | None, BaseException | None]:
+        """Begin, and run until it rests."""
+        raise NotImplementedError
+
+    async def on(
+        self, result: RunResultBase, chosen: list[Any], more: str | None, limits: dict[str, Any] | None
+    ) -> tuple[RunResultBase | None, BaseException | None]:
+        """Go on, and run until it rests."""
+        raise NotImplementedError
+
+    async def look(self) -> None:
+        """Note what is to be seen at the end."""
+        seen = self.seen
+        seen.hooks = self.outside.hooks
+        seen.executed = Counter(self.outside.executed)
+        seen.inside = dict(self.outside.seen)
+        twice = [one for one, times in Counter(one["id"] for one in self.kept.ended).items() if times > 1]
+        assert not twice, f"spans that ended twice: {twice}"
+        seen.spans = {one["id"]: one for one in self.kept.ended}
+        seen.traces = self.kept.traces
+        if self.run is not None:
+            seen.walk = walk_form(await journals(self.run.store, self.run.id))
+            if self.outside.elsewhere is None and self.script.session != "none":
+                seen.session = await StoreSession("s", self.run.store).get_items()
+        if self.outside.elsewhere is not None:
+            seen.session = [self.outside.elsewhere.items, self.outside.elsewhere.calls]
+
+
+def ended(work: Callable[..., Any]) -> Any:
+    """What came of an awaited run: ``(result, None)``, or ``(the result that the error carries, the error)``."""
+
+    async def settled(*given: Any) -> Any:
+        try:
+            return await work(*given), None
+        except Exception as error:
+            data = getattr(error, "run_data", None)
+            return (None if data is None else data.result), error
+
+    return settled
+
+
+class Awaited(Way):
+    """``Runner.run``, then the run's own handle."""
+
+    @ended
+    async def first(self) -> Any:
+        return await Runner.run(self.world.agent, self.world.input, run_id=ID, **self.world.given())
+
+    @ended
+    async def on(self, result: Any, chosen: Any, more: Any, limits: Any) -> Any:
+        await self.answer(result, chosen, more)
+        return await result.resume(limits=limits)
+
+    async def answer(self, result: RunResultBase, chosen: Any, more: Any) -> None:
+        for one, decision in chosen:
+            await answer(result.run.store, one.request.run, one.request.key, decision)
+        if more is not None:
+            await send(result.run.store, ID, "input", value=[{"role": "user", "content": more}])
+
+
+class Streamed(Awaited):
+    """``Runner.run_streamed``, read to the end."""
+
+    reads: int | None = None
+
+    async def first(self) -> Any:
+        return await self.read(
+            Runner.run_streamed(self.world.agent, self.world.input, run_id=ID, **self.world.given())
+        )
+
+    async def on(self, result: Any, chosen: Any, more: Any, limits: Any) -> Any:
+        await self.answer(result, chosen, more)
+        return await self.read(result.resume_streamed(limits=limits), list(result.new_items))
+
+    async def read(self, result: RunResultStreaming, before: list[Any] | None = None) -> Any:
+        events = []
+        error: BaseException | None = None
+        stream = result.stream_events()
+        try:
+            async for event in stream:
+                events.append(event)
+                if self.reads is not None and len(events) >= self.reads:
+                    break
+        except Exception as raised:
+            error = raised
+        await stream.aclose()
+        assert result.run_loop_task is not None
+        await result.run_loop_task
+        if self.reads is None:
+            assert result.run_loop_exception is error
+            self.check(result, events, before or [])
+        else:
+            error = result.run_loop_exception
+        return (result if result._started is not None else None), error
+
+    def check(self, result: Any, events: list[Any], before: list[Any]) -> None:
+        """The events tell the new items, in order."""
+        if result._started is None:
+            return
+        told = [_item(one.item, True) for one in events if isinstance(one, RunItemStreamEvent)]
+        kinds = ("ToolApprovalItem", "InputItem", "CompactionItem")
+        old = sum(type(one).__name__ not in kinds for one in before)
+        brought = [_item(one, True) for one in result.new_items if type(one).__name__ not in kinds]
+        assert told == brought[old:], "the stream's items aren't the run's"
+
+
+class Left(Streamed):
+    """``Runner.run_streamed``, left after a few events."""
+
+    reads = 3
+
+
+class Stated(Awaited):
+    """``Runner.run``, and at each rest a RunState."""
+
+    async def state(self, result: Any, chosen: Any, more: Any) -> tuple[Any, RunState[Any]]:
+        return self.world.agent, result.to_state()
+
+    @ended
+    async def on(self, result: Any, chosen: Any, more: Any, limits: Any) -> Any:
+        agent, state = await self.state(result, chosen, more)
+        return await self.going(agent, state, limits)
+
+    async def going(self, agent: Any, state: RunState[Any], limits: Any) -> Any:
+        given = self.world.given()
+        for name in ("max_turns", "limits", "store"):
+            given.pop(name, None)
+        if limits is not None:
+            turns = limits.get("max_turns")
+            given.update({"max_turns": turns} if turns is not None else {"limits": limits})
+        return await Runner.run(agent, state, **given)
+
+    def decide(self, state: RunState[Any], chosen: Any, more: Any) -> None:
+        mine = {(one.request.run, one.request.key): one for one in state.get_interruptions()}
+        for one, decision in chosen:
+            item = mine[one.request.run, one.request.key]
+            always = decision.get("always", False)
+            if decision["approve"]:
+                state.approve(item, always_approve=always)
+            else:
+                state.reject(item, always_reject=always, rejection_message=decision.get("message"))
+        if more is not None:
+            state.add_input(more)
+
+
+class StatedHere(Stated):
+    """A RunState at each rest, in this process."""
+
+    async def state(self, result: Any, chosen: Any, more: Any) -> Any:
+        state = result.to_state()
+        self.decide(state, chosen, more)
+        return self.world.agent, state
+
+
+class StatedElsewhere(Stated):
+    """A RunState at each rest, as JSON, in a new process; decided there or here by turns; run and streamed by turns."""
+
+    turn = 0
+
+    async def state(self, result: Any, chosen: Any, more: Any) -> Any:
+        self.turn += 1
+        state = result.to_state()
+        if self.turn % 2:
+            self.decide(state, chosen, more)
+        data = json.loads(json.dumps(state.to_json()))
+        self.world = World(self.script, self.outside)
+        state = await RunState.from_json(self.world.agent, data, store=self.outside.store)
+        if not self.turn % 2:
+            self.decide(state, chosen, more)
+        return self.world.agent, state
+
+    async def going(self, agent: Any, state: RunState[Any], limits: Any) -> Any:
+        if self.turn % 3:
+            return await super().going(agent, state, limits)
+        given = self.world.given()
+        for name in ("max_turns", "limits", "store"):
+            given.pop(name, None)
+        if limits is not None:
+            turns = limits.get("max_turns")
+            given.update({"max_turns": turns} if turns is not None else {"limits": limits})
+        result = Runner.run_streamed(agent, state, **given)
+        async for _ in result.stream_events():
+            pass
+        return result
+
+
+class Reopened(Way):
+    """Closed and opened again by another process, from bytes: after every fact the process is gone (``kills``: every
+    time that so many facts were written) or, where ``calm``, it's closed with ``async with``."""
+
+    calm = False
+
+    def __init__(self, script: Script, kills: Any = None) -> None:
+        super().__init__(script)
+        self.kills = kills
+        self.openings = 0
+        self.done: list[tuple[set[str], int]] = []
+        """For each opening but the first: the keys of what was finished then, and how much had been executed."""
+        if self.outside.store is None:
+            self.outside.store = MemoryStore(keep_bytes=True)
+
+    def options(self) -> Options:
+        given = self.world.given()
+        return Options(
+            given["context"], given["run_config"], given.get("error_handlers"), hooks=given.get("hooks"),
+            session=self.outside.elsewhere,
+        )  # fmt: skip
+
+    async def all_the_way(self) -> None:
+        bytes_left = self.outside.store
+        assert bytes_left is not None
+        kills = iter(self.kills if self.kills is not None else ())
+        for _ in range(400):
+            after = next(kills, None) if self.kills is not None else 1
+            crashing = CrashingStore(bytes_left, None if self.calm else after)
+            self.outside.store = bytes_left
+            before = asyncio.all_tasks()
+            over = False
+            try:
+                over = await self.opening(crashing)
+            except Crash:
+                pass
+            left = asyncio.all_tasks() - before
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+            if not self.calm:
+                await crashing.bury()
+            if over:
+                return
+            self.openings += 1
+            self.done.append((await self.finished(), len(self.outside.executed)))
+            self.world = World(self.script, self.outside)
+        raise AssertionError("it doesn't end")
+
+    async def finished(self) -> set[str]:
+        """The idempotency keys of what the journals have."""
+        assert self.outside.store is not None
+        found = set()
+        for run, facts in (await journals(self.outside.store, ID)).items():
+            for fact in facts:
+                if isinstance(fact, Effect):
+                    found.add(f"{run}/{fact.node}.{fact.visit}/{fact.key}")
+                elif isinstance(fact, Transition) and fact.node == "run_tools" and fact.on != "needs_decision":
+                    found.add(f"{run}/{fact.node}.{fact.visit}/")
+        return found
+
+    async def opening(self, store: Any) -> bool:
+        """One process; whether the run was over in it."""
+        try:
+            if self.openings == 0:
+                given = {**self.world.given(), "store": store, "run_id": ID}
+                going = _Going(self.world.agent, self.world.input, given)
+                self.run = run = await going.admit(False)
+                options = going.options
+            else:
+                options = self.options()
+                run = await load(ID, self.world.agent, store=store, context=options)
+                self.run = run
+        except (Crash, UserError) as error:
+            if isinstance(error, Crash):
+                raise
+            self.seen.rests.append({"error": of_error(error, here=True)})
+            return True
+        return await self.move(run, options, store)
+
+    async def move(self, run: Run, options: Options, store: Any) -> bool:
+        while True:
+            if run.standing in ("running", "waiting", "stopped"):
+                if self.calm:
+                    if run.standing == "stopped":
+                        run = self.run = await resume(ID, self.world.agent, store=store, context=options)
+                    async with run:
+                        async for _ in run:
+                            break
+                    if run.standing == "stopped":
+                        return False
+                else:
+                    await run.drive()
+            result = RunResult(run, self.world.input, options, run._live.snapshot.limits.get("max_turns"))
+            result._requests = await run.requests() if run.standing == "waiting" else []
+            error = None
+            try:
+                result._raise()
+            except Exception as raised:
+                error = raised
+            self.seen.rests.append({**of_result(result, here=False), "error": of_error(error, here=False)})
+            asked = result.interruptions
+            doubts = [one for one in result._requests if one.kind == "in_doubt"]
+            if doubts:
+                for one in doubts:
+                    await answer(run.store, one.run, one.key, "retry")
+            elif run.standing == "waiting" and asked:
+                for one, decision in self.app.chosen(asked):
+                    await answer(run.store, one.request.run, one.request.key, decision)
+                more = self.app.more(result)
+                if more is not None:
+                    await send(run.store, ID, "input", value=[{"role": "user", "content": more}])
+            elif run.standing == "failed" and self.app.tries_left(run):
+                await run.resume(limits=self.app.limits(run, True))
+            else:
+                return True
+            if self.calm:
+                return False
+
+
+class Closed(Reopened):
+    """Closed as one closes it, after every fact, and opened by another process."""
+
+    calm = True
+
+
+# -- holding ways against each other -----------------------------------------------------------------------------------
+
+
+def in_order(hooks: list[Any]) -> dict[str, list[Any]]:
+    """What hooks were told, in an order that doesn't depend on which of several calls was faster: by run, the calls of
+    a visit by their key."""
+    found: dict[str, list[Any]] = {}
+    calls: dict[str, list[Any]] = {}
+    for run, whose, name, *told in hooks:
+        mine = found.setdefault(run, [])
+        waiting = calls.setdefault(run, [])
+        if name.startswith("tool_"):
+            waiting.append((whose, name, *told))
+            continue
+        mine += sorted(waiting, key=lambda one: (one[2], one[0], one[1] == "tool_end"))
+        waiting.clear()
+        mine.append((whose, name, *told))
+    for run, waiting in calls.items():
+        found[run] += sorted(waiting, key=lambda one: (one[2], one[0], one[1] == "tool_end"))
+    return found
+
+
+def hold(one: Any, other: Any, what: str) -> None:
+    """Raises AssertionError with a readable difference."""
+    if one == other:
+        return
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in {**one, **other}:
+            if one.get(key) != other.get(key):
+                hold(one.get(key), other.get(key), f"{what}: {key!r}")
+    if isinstance(one, list) and isinstance(other, list):
+        for n, (a, b) in enumerate(zip(one, other, strict=False)):
+            if a != b:
+                hold(a, b, f"{what}[{n}]")
+        raise AssertionError(f"{what}: {len(one)} there, {len(other)} here: {one!r} / {other!r}")
+    raise AssertionError(f"{what}:\n  there {one!r}\n  here  {other!r}")
+
+
+def same(there: Seen, here: Seen) -> None:
+    """Two ways observed the same in everything."""
+    hold(there.rests, here.rests, "rests")
+    hold(in_order(there.hooks), in_order(here.hooks), "hooks")
+    hold(there.spans, here.spans, "spans")
+    hold(there.traces, here.traces, "traces")
+    hold(dict(there.executed), dict(here.executed), "executed")
+    hold(there.inside, here.inside, "spans seen inside of tools")
+    hold(there.session, here.session, "session")
+    hold(there.walk, here.walk, "walk")
+
+
+def told_elsewhere(rest: dict[str, Any]) -> dict[str, Any]:
+    """What of a rest another process tells too."""
+    kept = {name: rest[name] for name in rest if name != "error"}
+    for one in kept.get("items", ()):
+        one.pop("output", None)
+    error = rest.get("error")
+    return {**kept, "error": error and (error["type"] if "Boom" not in error["type"] else None)}
+
+
+def same_walked(there: Seen, here: Seen) -> None:
+    """A way in which processes died walked the same walk, and what had finished wasn't done again."""
+    hold(there.walk, without_doubts(here.walk), "walk")
+    hold(there.session, here.session, "session")
+    hold(set(there.executed), set(here.executed), "executed")
+    for name in ("final_output", "items", "responses", "last_agent", "run usage", "input list", "normalized", "place", "standing"):
+        if name in there.end:
+            hold(_plain(there.end[name]), _plain(here.end.get(name)), name)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [{k: v for k, v in one.items() if k != "output"} if isinstance(one, dict) and "class" in one else one for one in value]
+    return value
+
+
+def without_doubts(walk: Any) -> Any:
+    """A walk without what a person was asked about effects in doubt."""
+    return walk and {
+        run: [
+            (place, [one for one in effects if not str(one[0]).startswith("in-doubt:")], moves)
+            for place, effects, moves in visits
+        ]
+        for run, visits in walk.items()
+    }
+
+
+def not_again(way: Reopened) -> None:
+    """What had finished when a process died isn't executed by a later one."""
+    executed = way.outside.executed
+    for n, (finished, upto) in enumerate(way.done):
+        for key in executed[upto:]:
+            visit = key.rpartition("/")[0] + "/"
+            assert key not in finished and visit not in finished, f"after opening {n}: {key} was finished, and is done again"
