@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flowcore import Agent, Runner, function_tool
+from flowcore import Agent, Runner, RunState, function_tool
 from flowcore.testing import ScriptedModel, function_call
 
 WAYS = ("run", "streamed")
@@ -60,3 +60,15 @@ async def caught(way: str, agent: Agent, input: Any = "go", **more: Any) -> Base
 def told(result: Any) -> list[Any]:
     """What the model was told of its calls, in order."""
     return [item["output"] for item in result.run.state.items if item.get("type") == "function_call_output"]
+
+
+async def decided(way: str, agent: Agent, result: Any, approve: bool = True, **more: Any) -> Any:
+    """Go on with a run that waits, as another process does: from its JSON, with everything that it asks about
+    approved or rejected."""
+    state = await RunState.from_string(agent, result.to_state().to_string())
+    for item in state.get_interruptions():
+        if approve:
+            state.approve(item)
+        else:
+            state.reject(item)
+    return await go(way, agent, state, **more)
