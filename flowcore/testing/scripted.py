@@ -369,8 +369,10 @@ class ScriptedModel(Model):
     def _next_turn(self, input: Any) -> int:
         if self._count is not None:
             return self._count(input)
-        self._turns += 1
-        return self._turns - 1
+        turn = self._turns
+        if self._script is not None or turn < len(self._steps):  # a step that is added later is due at the next call
+            self._turns += 1
+        return turn
 
     async def _reply(self, call: ModelCall) -> _Reply:
         """The reply to a call, and how it is to be streamed."""

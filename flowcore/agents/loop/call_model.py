@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import inspect
 import warnings
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from flowcore.agents.agent import AgentSpec, offered
+from flowcore.agents.agent import AgentSpec, always_offered, offered
 from flowcore.agents.handoffs import Handoff
 from flowcore.agents.items import input_items, is_message, refusal_of, text_of, user_message
 from flowcore.agents.lifecycle import fire, hears
@@ -45,10 +45,7 @@ MODEL = "model"
 CONVERSATION = "conversation"
 """The run's ``meta`` tells here how a provider keeps the conversation: ``conversation_id``, ``previous_response_id``
 and ``auto``."""
-ARGUMENTS = (
-    "system_instructions", "input", "model_settings", "tools", "output_schema", "handoffs", "tracing",
-)  # fmt: skip
-"""What both verbs of a model are given in this order; ``get_response`` by these names."""
+_TRACING = ModelTracing.DISABLED
 
 
 @dataclass(slots=True)
@@ -56,7 +53,7 @@ class Turn:
     """What is resolved for one model call.
 
     ``added``: input that was sent to the run and that the model hasn't seen. ``raised``: what the model's call raised;
-    errors of anything else aren't tried again; ``delay``: seconds until it's tried again, None: it isn't.
+    errors of anything else aren't tried again.
     ``announced``: hooks were told that the turn begins. ``streamed``: something of the reply was handed out.
     ``usage``: what the reply used, where it came to this process.
     """
@@ -69,18 +66,17 @@ class Turn:
     prompt: Prompt | None
     tools: Sequence[Any]
     handoffs: Sequence[Handoff]
-    added: list[Item]
+    added: Sequence[Item]
     previous_response_id: str | None = None
     conversation_id: str | None = None
     raised: BaseException | None = None
-    delay: float | None = None
     streamed: bool = False
     announced: bool = False
     usage: Usage | None = None
 
     def again(self, call: Any) -> bool:
-        """Whether the failed call is tried again."""
-        return self.delay is not None and self.raised is call.outcome.exception()
+        """Whether what the entry raised is what the model's call raised: only that is tried again."""
+        return self.raised is call.outcome.exception()
 
 
 async def call_model(state: AgentState, ctx: Context) -> Outcome:
@@ -89,17 +85,18 @@ async def call_model(state: AgentState, ctx: Context) -> Outcome:
     agent = ctx.bound.current(state)
     options = options_of(ctx, state)
     inputs = ctx.inputs
-    added = [item for sent in inputs[state.inputs_taken :] for item in input_items(sent)] if inputs else []
+    added: Sequence[Item] = ()
+    if inputs:
+        added = [item for sent in inputs[state.inputs_taken :] for item in input_items(sent)]
     announces = _announces(ctx)
     if state.fresh and announces:
         await fire("on_agent_start", options.hooks, agent.hooks, options.hook_context(ctx), agent)
     turn = await _resolve(state, ctx, agent, options, added)
     turn.announced = not announces
-    ctx.retry = Retry(1_000, lambda call: turn.delay or 0.0, turn.again, exact=True)  # `decide` counts the attempts
     new: list[Any]
     blocking, beside, subject = _judges(state, ctx, agent, options, added)
     update: dict[str, Any] = {}
-    keys = keys_of([*blocking, *beside])
+    keys = keys_of([*blocking, *beside]) if blocking or beside else []
     tripped = None
     if blocking:  # of input that joined the run: that of its start was judged in a node of its own
         asked = (ask(ctx, options, key, "input", agent, judge, subject)
@@ -115,7 +112,7 @@ async def call_model(state: AgentState, ctx: Context) -> Outcome:
     if tripped is not None:
         if added:
             update["items"] = added
-        return Goto("tripped", tripped=tripped, **update, **await save(state, ctx, options, added))
+        return Goto("tripped", tripped=tripped, **update, **await save(state, ctx, options, list(added)))
     if keys:
         new = [Of(MODEL, "output", i) for i in range(len(reply["output"]))]
     on, more, told = await _classified(state, ctx, turn, reply, options)
@@ -150,23 +147,25 @@ def _announces(ctx: Context) -> bool:
 
 
 def _judges(
-    state: AgentState, ctx: Context, agent: AgentSpec[Any], options: Options, added: list[Item]
-) -> tuple[list[Any], list[Any], Any]:
+    state: AgentState, ctx: Context, agent: AgentSpec[Any], options: Options, added: Sequence[Item]
+) -> tuple[Sequence[Any], Sequence[Any], Any]:
     """The guardrails of input that nobody has judged yet: those that come before the call, those beside it, and what
     they look at. The run's first input is judged by its first agent, what joins it later by the current one."""
     first = len(state.items) == state.begun and agent.name == ctx.bound.first
     if not first and not added:
-        return [], [], None
-    blocking = input_judges(agent, options, parallel=False) if added else []
+        return (), (), None
+    blocking = input_judges(agent, options, parallel=False) if added else ()
     beside = input_judges(agent, options, parallel=True)
     if not first:
         return blocking, beside, subject_of(added)
     return blocking, beside, subject_of([*state.items, *added]) if added else input_of(state)
 
 
-async def _resolve(state: AgentState, ctx: Context, agent: AgentSpec[Any], options: Options, added: list[Item]) -> Turn:
+async def _resolve(
+    state: AgentState, ctx: Context, agent: AgentSpec[Any], options: Options, added: Sequence[Item]
+) -> Turn:
     config = options.config
-    wrapper = options.wrapper(ctx)
+    wrapper = options.here
     settings = agent.model_settings
     if config.model_settings is not None:
         settings = settings.resolve(config.model_settings)
@@ -178,8 +177,10 @@ async def _resolve(state: AgentState, ctx: Context, agent: AgentSpec[Any], optio
     if agent.mcp_servers:
         tools = await offered(await listed_tools(ctx, options, agent, wrapper), wrapper, agent)
     else:
-        tools = await offered(agent.tools, wrapper, agent)
-    handoffs = await offered(agent.resolved_handoffs, wrapper, agent)
+        tools = agent.tools if always_offered(agent.tools) else await offered(agent.tools, wrapper, agent)
+    handoffs = agent.resolved_handoffs
+    if handoffs and not always_offered(handoffs):
+        handoffs = await offered(handoffs, wrapper, agent)
     if tools and handoffs:
         tools = _apart(tools, handoffs, agent, config)
     prompt = None
@@ -217,40 +218,17 @@ def _apart(
 
 async def _call(state: AgentState, ctx: Context, turn: Turn, options: Options) -> dict[str, Any]:
     """One reply, as the journal keeps it: ``{output, response_id}``; what it used is spent."""
-    schema = turn.agent.output_schema
     hooks, own = options.hooks, turn.agent.hooks
     items, instructions = await _input(state, ctx, turn, options)
     if (hooks is not None or own is not None) and not turn.announced and hears("on_llm_start", hooks, own):
         await fire("on_llm_start", hooks, own, options.wrapper(ctx), turn.agent, instructions, list(items))
     if ctx.observed:
         _tell(ctx, turn, options, items, instructions)
-    arguments = (
-        instructions,
-        items,
-        turn.settings,
-        turn.tools,
-        None if schema.is_plain_text() else schema,
-        turn.handoffs,
-        ModelTracing.DISABLED,
-    )
-    more: dict[str, Any] = {
-        "previous_response_id": turn.previous_response_id,
-        "conversation_id": turn.conversation_id,
-        "prompt": turn.prompt,
-    }
     listening = ctx.listening
+    asking = _asking(turn, items, instructions, ctx, listening)
     try:
-        try:
-            async with asyncio.timeout(turn.settings.timeout) as time:
-                if listening:
-                    reply = await _streamed(turn, arguments, more, ctx)
-                else:
-                    by_name: dict[str, Any] = dict(zip(ARGUMENTS, arguments, strict=True)) | more
-                    reply = as_reply(await turn.model.get_response(**by_name), turn.model)
-        except TimeoutError as error:
-            if not time.expired():
-                raise
-            raise timed_out(f"model '{turn.model_name}'", turn.settings.timeout) from error
+        seconds = turn.settings.timeout
+        reply = await (asking if seconds is None else _within(seconds, asking, turn))
     except Exception as error:
         turn.raised = error
         retry = turn.settings.retry
@@ -258,7 +236,9 @@ async def _call(state: AgentState, ctx: Context, turn: Turn, options: Options) -
             turn.model, error, ctx.attempt, retry, stream=listening, response_started=turn.streamed,
             previous_response_id=turn.previous_response_id, conversation_id=turn.conversation_id,
         )  # fmt: skip
-        turn.delay = await decide(retry, asked, ctx.random.random())
+        delay = await decide(retry, asked, ctx.random.random())
+        if delay is not None:
+            ctx.retry = Retry(1_000, delay, turn.again, exact=True)  # `decide` has counted the attempts
         ctx.spend(requests=1)  # it was made, whatever came of it
         raise
     _spend(ctx, reply.usage)
@@ -273,6 +253,42 @@ async def _call(state: AgentState, ctx: Context, turn: Turn, options: Options) -
     return {"output": reply.output, "response_id": reply.response_id}
 
 
+async def _asking(
+    turn: Turn, items: Sequence[Item], instructions: str | None, ctx: Context, listening: bool
+) -> ModelResponse:
+    """The model's reply, by either verb."""
+    schema: Any = turn.agent.output_schema
+    if schema.is_plain_text():
+        schema = None
+    model, given = turn.model, (instructions, items, turn.settings, turn.tools, schema, turn.handoffs, _TRACING)
+    if listening:
+        return await _streamed(turn, given, ctx)
+    reply = await model.get_response(
+        system_instructions=instructions,
+        input=items,
+        model_settings=turn.settings,
+        tools=turn.tools,
+        output_schema=schema,
+        handoffs=turn.handoffs,
+        tracing=_TRACING,
+        previous_response_id=turn.previous_response_id,
+        conversation_id=turn.conversation_id,
+        prompt=turn.prompt,
+    )
+    return as_reply(reply, model)
+
+
+async def _within(seconds: float, asking: Coroutine[Any, Any, ModelResponse], turn: Turn) -> ModelResponse:
+    """A reply that comes in time, or ModelTimeoutError."""
+    try:
+        async with asyncio.timeout(seconds) as time:
+            return await asking
+    except TimeoutError as error:
+        if not time.expired():
+            raise
+        raise timed_out(f"model '{turn.model_name}'", seconds) from error
+
+
 def _tell(ctx: Context, turn: Turn, options: Options, items: Sequence[Item], instructions: str | None) -> None:
     """Tell observers what the facts don't say of a model call."""
     seen: dict[str, Any] = {}
@@ -281,10 +297,16 @@ def _tell(ctx: Context, turn: Turn, options: Options, items: Sequence[Item], ins
     ctx.note(kind="generation", model=turn.model_name, settings=turn.settings, tools=turn.tools, **seen)
 
 
-async def _streamed(turn: Turn, arguments: tuple[Any, ...], more: dict[str, Any], ctx: Context) -> ModelResponse:
+async def _streamed(turn: Turn, arguments: tuple[Any, ...], ctx: Context) -> ModelResponse:
     """A reply whose events are handed out as they come."""
     heard = Heard(turn.model)
-    async for event in turn.model.stream_response(*arguments, **more):
+    events = turn.model.stream_response(
+        *arguments,
+        previous_response_id=turn.previous_response_id,
+        conversation_id=turn.conversation_id,
+        prompt=turn.prompt,
+    )
+    async for event in events:
         if not isinstance(event, ModelResponse):
             ctx.emit(event)
             if not turn.streamed:
@@ -429,7 +451,7 @@ def _classify(
     """Which edge a reply takes, what else it updates, and what is told to the model. Raises ModelBehaviorError."""
     calls = [item for item in output if item.get("type") in CALLS]
     if calls:
-        handoffs = {one.tool_name for one in turn.handoffs}
+        handoffs = {one.tool_name for one in turn.handoffs} if turn.handoffs else ()
         ours = [call for call in calls if call["type"] != "function_call" or call["name"] not in handoffs]
         if options.config.tool_not_found_behavior == "raise_error":
             tools = turn.agent.tools_by_name if turn.tools is turn.agent.tools else qualified_tools(turn.tools)
