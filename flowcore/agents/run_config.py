@@ -65,7 +65,7 @@ CallModelInputFilter: TypeAlias = Callable[[CallModelData[Any]], ModelInputData 
 
 
 @dataclass
-class ToolErrorFormatterArgs:
+class ToolErrorFormatterArgs(Generic[TContext]):
     """What a ``tool_error_formatter`` is given: the ``kind`` of trouble, the call, what the model would be told, and
     for "tool_exception" the ``error``."""
 
@@ -74,24 +74,24 @@ class ToolErrorFormatterArgs:
     tool_name: str
     call_id: str
     default_message: str
-    run_context: RunContextWrapper[Any]
+    run_context: RunContextWrapper[TContext]
     error: Exception | None = None
 
 
-ToolErrorFormatter: TypeAlias = Callable[[ToolErrorFormatterArgs], str | Awaitable[str | None] | None]
+ToolErrorFormatter: TypeAlias = Callable[[ToolErrorFormatterArgs[Any]], str | Awaitable[str | None] | None]
 
 
 @dataclass
-class OutputGuardrailBlockedMessageArgs:
+class OutputGuardrailBlockedMessageArgs(Generic[TContext]):
     """What an ``output_guardrail_blocked_message`` function is given."""
 
     default_message: str
     guardrail_name: str
     agent: Any
-    run_context: RunContextWrapper[Any]
+    run_context: RunContextWrapper[TContext]
 
 
-OutputGuardrailBlockedMessageFormatter: TypeAlias = Callable[[OutputGuardrailBlockedMessageArgs], str | None]
+OutputGuardrailBlockedMessageFormatter: TypeAlias = Callable[[OutputGuardrailBlockedMessageArgs[Any]], str | None]
 
 
 @dataclass
