@@ -260,7 +260,12 @@ async def _asking(
     schema: Any = turn.agent.output_schema
     if schema.is_plain_text():
         schema = None
-    model, given = turn.model, (instructions, items, turn.settings, turn.tools, schema, turn.handoffs, _TRACING)
+    if type(items) is not list:
+        items = list(items)  # a model may add to its list; this one is the state's
+    model = turn.model
+    if not model.reads_only and type(items) is not list:
+        items = list(items)  # it may add to its list; the items are the state's
+    given = (instructions, items, turn.settings, turn.tools, schema, turn.handoffs, _TRACING)
     if listening:
         return await _streamed(turn, given, ctx)
     reply = await model.get_response(
