@@ -214,7 +214,8 @@ async def test_a_models_input_is_a_plain_list_that_it_may_write_out_and_add_to(w
     model = Careless([calling()], [text("three")])
     result = await go(way, Agent(name="A", model=model, tools=[add]), "1+2?")
     assert result.final_output == "three"
-    assert len(model.asked[1]["input"]) == 3
+    assert [item.get("content") for item in model.asked[1]["input"]] == ["1+2?", None, None, "mine"]
+    assert "mine" not in str(result.to_input_list())
 
 
 @pytest.mark.parametrize("way", WAYS)
