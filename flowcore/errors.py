@@ -210,7 +210,7 @@ class ModelTimeoutError(ModelError):
 
     def __init__(self, message: str | float = "", *, timeout_seconds: float | None = None) -> None:
         if not isinstance(message, str):
-            message, timeout_seconds = "", message
+            timeout_seconds, message = message, ""
         if not message and timeout_seconds is not None:
             message = f"Model call timed out after {timeout_seconds:g} seconds."
         super().__init__(message, retryable=True)

@@ -6,12 +6,13 @@ One ``ToolContext`` is made per tool call, so these are slotted, compared by ide
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic
 
 from typing_extensions import TypeVar
 
+from flowcore.machine.facts import Fact, Request, Signal
 from flowcore.models.base import Item
 from flowcore.models.openai_types import typed_items
 from flowcore.models.usage import Usage
@@ -19,13 +20,19 @@ from flowcore.models.usage import Usage
 TContext = TypeVar("TContext", default=Any)
 
 
+APPROVAL = "tool_approval"
+"""The kind of a request that asks whether a tool may be called."""
+
+
 @dataclass(slots=True, eq=False)
 class Decision:
-    """What was decided about a tool's call. ``always``: about all its calls."""
+    """What was decided about a tool's call. ``always``: about all its calls. ``arguments``: the call's, where it's
+    bound to them."""
 
     approved: bool
     always: bool = False
     message: str | None = None
+    arguments: str | None = None
 
     def as_answer(self) -> dict[str, Any]:
         """The answer to the request that asks for it."""
@@ -43,20 +50,44 @@ class Decision:
 
 @dataclass(slots=True, eq=False)
 class Approvals:
-    """What was decided of a run's tool calls: by (tool, call id), and by tool where it holds for all of them."""
+    """What was decided of a run's tool calls: by (tool, call id), and by tool where it holds for all of them.
+    ``told``: what the run was told of calls that it asked about; it holds for these alone."""
 
     calls: dict[tuple[str, str], Decision] = field(default_factory=dict)
     tools: dict[str, Decision] = field(default_factory=dict)
+    told: dict[tuple[str, str], Decision] = field(default_factory=dict)
 
-    def note(self, tool: str, call_id: str, decision: Decision) -> None:
-        """Take a decision in."""
-        self.calls[tool, call_id] = decision
+    def note(self, item: Any, decision: Decision) -> None:
+        """Take in what one of the app's functions decided of a call."""
+        tool = getattr(item, "qualified_name", None) or item.tool_name
+        decision.arguments = getattr(item, "arguments", None)
+        self.calls[tool, item.call_id] = decision
         if decision.always:
             self.tools[tool] = decision
 
+    def given(self, tool: str, call_id: str, arguments: str) -> Decision | None:
+        """What one of the app's functions decided of this very call, or of all of its tool's."""
+        found = self.calls.get((tool, call_id))
+        if found is not None and found.arguments in (None, arguments):
+            return found
+        return self.tools.get(tool)
+
     def find(self, tool: str, call_id: str) -> Decision | None:
         """What was decided of a call: itself, or all of its tool's."""
-        return self.calls.get((tool, call_id)) or self.tools.get(tool)
+        which = (tool, call_id)
+        return self.calls.get(which) or self.told.get(which) or self.tools.get(tool)
+
+    def learn(self, facts: Iterable[Fact]) -> None:
+        """Take in what a journal tells of calls that were asked about."""
+        asked: dict[str, Any] = {}
+        for fact in facts:
+            if isinstance(fact, Request) and fact.kind == APPROVAL:
+                asked[fact.key] = fact.data
+            elif isinstance(fact, Signal) and fact.accepted and fact.key in asked:
+                decision, call = Decision.of(fact.value), asked[fact.key]
+                self.told[call["tool"], call["call_id"]] = decision
+                if decision.always:
+                    self.tools[call["tool"]] = decision
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
@@ -76,15 +107,14 @@ class RunContextWrapper(Generic[TContext]):
 
     def approve_tool(self, approval_item: Any, always_approve: bool = False) -> None:
         """Approve a call that waits, or that comes; ``always_approve``: all calls of its tool in this run."""
-        self.approvals.note(approval_item.tool_name, approval_item.call_id, Decision(True, always_approve))
+        self.approvals.note(approval_item, Decision(True, always_approve))
 
     def reject_tool(
         self, approval_item: Any, always_reject: bool = False, rejection_message: str | None = None
     ) -> None:
         """Reject a call that waits, or that comes; ``always_reject``: all calls of its tool in this run.
         ``rejection_message``: what the model is told."""
-        decision = Decision(False, always_reject, rejection_message)
-        self.approvals.note(approval_item.tool_name, approval_item.call_id, decision)
+        self.approvals.note(approval_item, Decision(False, always_reject, rejection_message))
 
     def is_tool_approved(self, tool_name: str, call_id: str) -> bool | None:
         """What was decided of a call; None: nothing yet."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias
 
-from flowcore.agents.context import AgentHookContext, RunContextWrapper
+from flowcore.agents.context import AgentHookContext, RunContextWrapper, TContext
 from flowcore.agents.lifecycle import RunHooksBase
 from flowcore.agents.run_config import RunConfig
 from flowcore.errors import UserError
@@ -36,11 +36,11 @@ class RunErrorData:
 
 
 @dataclass
-class RunErrorHandlerInput:
+class RunErrorHandlerInput(Generic[TContext]):
     """What an error handler is given: the error, the context, and what the run had done."""
 
     error: Exception
-    context: RunContextWrapper[Any]
+    context: RunContextWrapper[TContext]
     run_data: RunErrorData
 
 
@@ -53,7 +53,7 @@ class RunErrorHandlerResult:
     include_in_history: bool = True
 
 
-RunErrorHandler: TypeAlias = Callable[[RunErrorHandlerInput], Any]
+RunErrorHandler: TypeAlias = Callable[[RunErrorHandlerInput[Any]], Any]
 RunErrorHandlers: TypeAlias = Mapping[str, RunErrorHandler]
 HANDLED = ("max_turns", "model_refusal", "invalid_final_output", "over_budget")
 
@@ -121,11 +121,18 @@ class Options:
         wrapper = self._wrapper
         if wrapper is None:
             wrapper = self._wrapper = RunContextWrapper(self.context, tool_input=self.tool_input)
+            wrapper.approvals.learn(getattr(run, "facts", ()))
         counts = run.usage
         usage = wrapper.usage
         if usage.requests != counts.get("requests", 0) or usage.total_tokens != counts.get("total_tokens", 0):
             usage.take(counts)  # in place: who holds the wrapper sees it
         return wrapper
+
+    @property
+    def here(self) -> RunContextWrapper[Any]:
+        """The wrapper as of this entry's beginning, for functions that are called before anything of it is recorded."""
+        assert self._wrapper is not None, "options_of was asked before"
+        return self._wrapper
 
     def hook_context(self, run: HasUsage) -> AgentHookContext[Any]:
         """What the hooks at an agent's start and end are handed."""

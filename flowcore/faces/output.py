@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any, TypeAlias
 
 from flowcore.agents.agent import AgentSpec
-from flowcore.agents.loop.run_tools import APPROVAL
+from flowcore.agents.context import APPROVAL
 from flowcore.agents.options import Options
 from flowcore.engine.events import Emitted, Event
 from flowcore.engine.run import Run

@@ -8,7 +8,7 @@ from typing import Any
 
 from flowcore.agents.agent import AgentSpec as Agent
 from flowcore.agents.as_tool import AgentTool
-from flowcore.agents.loop.run_tools import APPROVAL
+from flowcore.agents.context import APPROVAL
 from flowcore.agents.loop.state import AgentState
 from flowcore.errors import UserError
 from flowcore.graph.graph import Graph

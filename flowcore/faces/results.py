@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 from pydantic import BaseModel
 
 from flowcore.agents.agent import AgentSpec as Agent
-from flowcore.agents.context import RunContextWrapper
+from flowcore.agents.context import APPROVAL, RunContextWrapper
 from flowcore.agents.guardrails import InputGuardrailResult, OutputGuardrailResult
 from flowcore.agents.items import input_form, input_items
-from flowcore.agents.loop.run_tools import APPROVAL
 from flowcore.agents.loop.state import AgentState, Crew, typed_output
 from flowcore.agents.loop.verdicts import results_of, tripwire_of
 from flowcore.agents.options import AgentToolInvocation, Options

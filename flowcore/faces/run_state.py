@@ -421,7 +421,9 @@ class RunState(Generic[TContext]):
         except (UserError, GraphChanged):
             raise
         except StoreError as error:
-            raise UserError(f"this state can't be loaded: {error.message}") from None
+            cause = error.__cause__  # its text may quote what the JSON holds
+            told = error.message if cause is None else f"its run is damaged ({type(cause).__name__})"
+            raise UserError(f"this state can't be loaded: {told}") from None
         except Exception as error:
             raise UserError(f"this state can't be loaded: its run is damaged ({type(error).__name__})") from None
         state: RunState[Any] = RunState(initial_agent, view, carried, context)

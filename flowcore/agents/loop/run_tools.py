@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from flowcore.agents.agent import AgentSpec, ToolsToFinalOutputResult
 from flowcore.agents.as_tool import AgentTool
-from flowcore.agents.context import Decision, RunContextWrapper
+from flowcore.agents.context import APPROVAL, Decision, RunContextWrapper
 from flowcore.agents.loop.calling import Call, perform, record_of, rejected, unknown, value_as_json
 from flowcore.agents.loop.calling_agents import call_agent
 from flowcore.agents.loop.hosted_calls import decided_by_app, response_to
@@ -24,9 +24,6 @@ from flowcore.engine.context import Context
 from flowcore.errors import AgentsException, ModelBehaviorError, UserError
 from flowcore.graph.outcomes import Goto, Of, Pause
 from flowcore.models.base import Item
-
-APPROVAL = "tool_approval"
-"""The kind of a request that asks whether a tool may be called."""
 
 Outcome = Goto[Literal["done", "final", "handoff", "needs_decision", "tripped"]]
 
@@ -59,30 +56,33 @@ async def run_tools(state: AgentState, ctx: Context) -> Outcome:
     there."""
     agent = ctx.bound.current(state)
     options = options_of(ctx, state)
-    wrapper = options.wrapper(ctx)
+    wrapper = options.here
     calls, hands_off = await _calls(state, ctx, agent, options, wrapper)
-    orders: dict[str, Decision] = {}
     if len(calls) == 1 and _leaves_at_once(calls[0], agent, ctx):
         done = [Done(await _perform(state, ctx, options, wrapper, agent, calls[0]))]  # the visit's only effect
     else:
-        ready, orders = await _ask(state, ctx, options, agent, wrapper, calls)
+        ready = await _ask(state, ctx, options, agent, wrapper, calls)
         within = _gate(options)
         going = [_once(state, ctx, options, wrapper, agent, call, within) for call in ready]
         done = list(await (asyncio.gather(*going) if len(going) != 1 else _one(going[0])))
         tripped = next((one.record["tripped"] for one in done if one.record.get("tripped")), None)
         if len(ready) < len(calls) and tripped is None:
-            update = _standing(state, orders)
+            update = _standing(state, wrapper)
             return Goto("needs_decision", undecided=[call.question for call in calls if call not in ready], **update)
-    return await _leave(state, ctx, options, agent, wrapper, calls, done, orders, hands_off)
+    return await _leave(state, ctx, options, agent, wrapper, calls, done, hands_off)
 
 
 async def _leave(
     state: AgentState, ctx: Context, options: Options, agent: AgentSpec[Any], wrapper: RunContextWrapper[Any],
-    calls: list[Call], done: list[Done], orders: dict[str, Decision], hands_off: bool,
+    calls: list[Call], done: list[Done], hands_off: bool,
 ) -> Outcome:  # fmt: skip
     """Where the run goes when every call has its end."""
     ended = [one for one in done if "item" in one.record]
-    update = {"items": [one.named("item") for one in ended], **_learned(done), **_standing(state, orders)}
+    update = {"items": [one.named("item") for one in ended]}
+    if any("verdicts" in one.record or "custom" in one.record for one in done):
+        update.update(_learned(done))
+    if wrapper.approvals.tools:
+        update.update(_standing(state, wrapper))
     tripped = next((one.record["tripped"] for one in done if one.record.get("tripped")), None)
     if tripped is not None:
         return Goto("tripped", tripped=tripped, **update, **await save(state, ctx, options, upto=state.reply_at))
@@ -106,9 +106,10 @@ def _learned(done: Sequence[Done]) -> dict[str, Any]:
     return update
 
 
-def _standing(state: AgentState, orders: dict[str, Decision]) -> dict[str, Any]:
+def _standing(state: AgentState, wrapper: RunContextWrapper[Any]) -> dict[str, Any]:
     """The decisions that hold for all calls of a tool and that the state doesn't have yet."""
-    new = {tool: one.as_answer() for tool, one in orders.items() if state.sticky.get(tool) != one.as_answer()}
+    orders = wrapper.approvals.tools.items()
+    new = {tool: one.as_answer() for tool, one in orders if state.sticky.get(tool) != one.as_answer()}
     return {"sticky": new} if new else {}
 
 
@@ -151,7 +152,8 @@ async def _calls(
         if found is None:  # another process than the one that called the model
             found = await listed_tools(ctx, options, agent, wrapper)
         tools = qualified_tools(found)
-    handoffs = {one.tool_name for one in agent.resolved_handoffs}
+    own_handoffs = agent.resolved_handoffs
+    handoffs = {one.tool_name for one in own_handoffs} if own_handoffs else ()
     calls: list[Call] = []
     questions: set[str] = set()
     hands_off = False
@@ -177,9 +179,9 @@ async def _calls(
 async def _ask(
     state: AgentState, ctx: Context, options: Options, agent: AgentSpec[Any], wrapper: RunContextWrapper[Any],
     calls: list[Call],
-) -> tuple[list[Call], dict[str, Decision]]:  # fmt: skip
-    """Open a request for each call that needs a decision; the calls that may go on now, and the decisions that hold for
-    all calls of a tool. Requests are opened before a call runs."""
+) -> list[Call]:  # fmt: skip
+    """Open a request for each call that needs a decision; the calls that may go on now. Requests are opened before a
+    call runs."""
     ready: list[Call] = []
     visit = ctx.visit_record
     orders = {tool: Decision.of(answer) for tool, answer in state.sticky.items()}
@@ -208,13 +210,16 @@ async def _ask(
             }
             await ctx.request(call.question, asked, kind=APPROVAL)
         if call.question not in ctx.answers:
-            known = orders.get(call.name) or wrapper.approvals.find(call.name, call_id_of(call.item))
+            known = orders.get(call.name)
+            known = known or wrapper.approvals.given(call.name, call_id_of(call.item), call.arguments)
             if known is not None:
                 await ctx.answer(call.question, known.as_answer())
         if call.question in ctx.answers:
             call.decision = Decision.of(ctx.answers[call.question])
             ready.append(call)
-    return ready, orders
+            wrapper.approvals.told[call.name, call_id_of(call.item)] = call.decision
+    wrapper.approvals.tools.update(orders)
+    return ready
 
 
 async def _needs_approval(
