@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeAlias, TypedDict, get_origin
 
@@ -173,9 +173,8 @@ class AgentSpec(Generic[TContext]):
     @property
     def resolved_handoffs(self) -> list[Handoff]:
         """The handoffs, agents among them turned into handoffs; made once for a list."""
-        key = tuple(self.handoffs)
-        if self._handoffs is None or self._handoffs[0] != key:
-            self._handoffs = (key, [as_handoff(one) for one in self.handoffs])
+        if self._handoffs is None or self._handoffs[0] != self.handoffs:
+            self._handoffs = (list(self.handoffs), [as_handoff(one) for one in self.handoffs])
         return self._handoffs[1]
 
     async def get_system_prompt(self, context: RunContextWrapper[Any]) -> str | None:
@@ -237,9 +236,17 @@ AgentBase = AgentSpec
 """The name that others know, for annotations: an agent of whatever kind."""
 
 
+def always_offered(those: Sequence[Any]) -> bool:
+    """Whether all of these tools (or handoffs) are enabled whatever the run."""
+    for one in those:  # noqa: SIM110 - a generator costs more than what it asks
+        if getattr(one, "is_enabled", True) is not True:
+            return False
+    return True
+
+
 async def offered(those: list[Any], context: RunContextWrapper[Any], agent: AgentSpec[Any]) -> list[Any]:
     """Those tools (or handoffs) that are enabled now; functions that say so are asked at once."""
-    if all(getattr(one, "is_enabled", True) is True for one in those):
+    if always_offered(those):
         return those
     asked = [one.enabled(context, agent) if hasattr(one, "enabled") else _yes() for one in those]
     answers = await asyncio.gather(*asked)

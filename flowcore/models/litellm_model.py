@@ -38,6 +38,8 @@ class LitellmModel(Model):
     request.
     """
 
+    reads_only = True
+
     def __init__(self, model: str, base_url: str | None = None, api_key: str | None = None) -> None:
         self.model = model
         self.base_url = base_url

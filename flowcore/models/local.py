@@ -41,6 +41,8 @@ class LocalModel(Model):
     Raises ``UserError`` when the weights or xllamacpp are missing, or for input that isn't text.
     """
 
+    reads_only = True
+
     def __init__(
         self,
         path_or_package: str | os.PathLike[str] | None = None,

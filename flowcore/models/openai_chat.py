@@ -36,6 +36,8 @@ class OpenAIChatCompletionsModel(Model):
     switched off: each call is one request.
     """
 
+    reads_only = True
+
     def __init__(self, model: str, openai_client: AsyncOpenAI | Clients | None = None) -> None:
         self.model = model
         self._clients = Clients.of(openai_client)

@@ -30,6 +30,8 @@ class OpenAIResponsesModel(Model):
     switched off: each call is one request. ``model_is_explicit=False``: a stored prompt brings its own model.
     """
 
+    reads_only = True
+
     def __init__(
         self, model: str, openai_client: AsyncOpenAI | Clients | None = None, *, model_is_explicit: bool = True
     ) -> None:

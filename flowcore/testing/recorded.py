@@ -89,6 +89,8 @@ ENTRY: ContextVar[Entry] = ContextVar("flowcore_recorded_entry")
 class RecordedModel(Model):
     """A model that says what the record says."""
 
+    reads_only = True
+
     @property
     def model(self) -> str:
         """The name of the one that said it."""

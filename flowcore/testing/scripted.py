@@ -206,6 +206,8 @@ class ScriptedModel(Model):
     Streamed, a reply is cut into deltas of one word; both verbs end in the same ``ModelResponse``.
     """
 
+    reads_only = True
+
     def __init__(
         self,
         steps: Iterable[Step] | StepFunction = (),

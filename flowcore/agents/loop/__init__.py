@@ -71,28 +71,32 @@ _TABLE = Graph(
 def graph_of(agent: AgentSpec[Any], shown: Shown | None = None) -> Graph:
     """The graph of an agent: the table, bound to the agents that it may hand off to. Made once for what it's made
     of. ``shown``: how functions inside of a run are shown what it brought."""
+    if agent._graph is not None and all(
+        one.name == name and one.tools == tools and one.handoffs == handoffs
+        for one, name, tools, handoffs in agent._graph[0]
+    ):
+        made: Graph = agent._graph[1]
+        return made
     crew = reachable(agent)
-    key = [(one, list(one.tools), list(one.handoffs)) for one in crew.values()]
-    if agent._graph is None or agent._graph[0] != key:
-        tools = [_as_data(one, tool) for one in crew.values() for tool in one.tools]
-        drawn = (f"{tool.name} (approval: {tool.approval})" for tool in tools)
-        parts = {"run_tools": list(dict.fromkeys(drawn))}  # agents may share a tool
-        if len(crew) > 1:
-            parts["handoff"] = [f"to {name}" for name in crew if name != agent.name]
-        marks = [f"agent:{name}" for name in crew]
-        marks += [f"tool:{tool.owner}.{tool.name}" for tool in tools]
-        bound = Crew(agent.name, crew, shown)
-        graph = _TABLE.with_(
-            name=agent.name,
-            bound=bound,
-            parts=parts,
-            tools=tuple(tools),
-            marks=tuple(marks),
-            verify=Verifier(bound),
-            gives=bound.output,
-        )
-        agent._graph = (key, graph)
-    return agent._graph[1]
+    tools = [_as_data(one, tool) for one in crew.values() for tool in one.tools]
+    drawn = (f"{tool.name} (approval: {tool.approval})" for tool in tools)
+    parts = {"run_tools": list(dict.fromkeys(drawn))}  # agents may share a tool
+    if len(crew) > 1:
+        parts["handoff"] = [f"to {name}" for name in crew if name != agent.name]
+    marks = [f"agent:{name}" for name in crew]
+    marks += [f"tool:{tool.owner}.{tool.name}" for tool in tools]
+    bound = Crew(agent.name, crew, shown)
+    graph = _TABLE.with_(
+        name=agent.name,
+        bound=bound,
+        parts=parts,
+        tools=tuple(tools),
+        marks=tuple(marks),
+        verify=Verifier(bound),
+        gives=bound.output,
+    )
+    agent._graph = ([(one, one.name, list(one.tools), list(one.handoffs)) for one in crew.values()], graph)
+    return graph
 
 
 def _as_data(agent: AgentSpec[Any], tool: Any) -> Tool:
