@@ -6,6 +6,7 @@ import email.utils
 import math
 import time
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from flowcore.errors import ModelError, ModelTimeoutError
@@ -38,8 +39,26 @@ def to_model_error(error: Exception, *, where: str, timeout_seconds: float | Non
     """The ``ModelError`` for an exception of the openai client or of the network below it.
 
     ``where``: the model and its address, as the message names them. ``timeout_seconds``: what a timeout is
-    reported with. None for an exception that is neither of these: it's the caller's to raise.
+    reported with. None for an exception that is neither of these: it's the caller's to raise. What is made of an
+    ``openai.RateLimitError`` is one too, with its attributes: code that catches that goes on catching it.
     """
+    import openai
+
+    made = _model_error(error, where, timeout_seconds)
+    if made is not None and isinstance(error, openai.APIError):
+        made.__class__ = _both(type(made), type(error))
+        for name, value in vars(error).items():
+            made.__dict__.setdefault(name, value)
+    return made
+
+
+@lru_cache(maxsize=64)
+def _both(ours: Any, theirs: Any) -> Any:
+    named = {"__module__": ours.__module__, "__doc__": ours.__doc__}
+    return type(ours.__name__, (ours, theirs), named)
+
+
+def _model_error(error: Exception, where: str, timeout_seconds: float | None) -> ModelError | None:
     import openai
 
     if isinstance(error, (openai.APITimeoutError, TimeoutError)):

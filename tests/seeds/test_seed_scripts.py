@@ -1,0 +1,43 @@
+"""Programs as users of the OpenAI Agents SDK write them run here once ``agents`` is replaced by ``flowcore``."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from seeds_server import ModelServer, laid_by
+
+SCRIPTS = sorted((Path(__file__).parent / "scripts").glob("*.py"))
+
+
+def with_other_import(source: str) -> str:
+    """The whole change: the package's name where it's imported."""
+    return re.sub(r"^(\s*(?:from|import) )agents\b", r"\1flowcore", source, flags=re.MULTILINE)
+
+
+def environment(url: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("OPENAI_")}
+    return {**kept, "OPENAI_BASE_URL": url, "OPENAI_API_KEY": "test", "PYTHONIOENCODING": "utf-8"}
+
+
+@pytest.mark.parametrize("file", SCRIPTS, ids=lambda file: file.stem)
+def test_a_users_program_runs_after_the_import_change(file: Path, tmp_path: Path) -> None:
+    source = file.read_text(encoding="utf-8")
+    laid = laid_by(source)
+    assert laid.prints, f"{file.name} says nowhere what it prints"
+    program = tmp_path / file.name
+    program.write_text(with_other_import(source), encoding="utf-8")
+    with ModelServer(laid.replies) as server:
+        done = subprocess.run(
+            [sys.executable, "-W", "error", str(program)],
+            input="".join(f"{line}\n" for line in re.findall(r"^# typed> (.*)$", source, re.MULTILINE)),
+            capture_output=True, text=True, encoding="utf-8", timeout=60, cwd=tmp_path, env=environment(server.url),
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == laid.prints
+    assert not server.unsaid
+    assert done.stderr == ""
