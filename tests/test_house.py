@@ -40,6 +40,7 @@ HEAVY = {
 """What may be imported inside of a function, and why."""
 LATE = {
     ("flowcore/stores/__init__.py", "flowcore.stores.sqlite"): "4 ms that a run in memory doesn't need",
+    ("flowcore/stores/__init__.py", "flowcore.stores.postgres"): "only who has such a database needs it",
 }
 """Imports of our own inside of functions, and why."""
 FACADES = {

@@ -1,4 +1,5 @@
-"""Stores: where runs live. The promises stand in ``base``; the sqlite module is imported at its first use."""
+"""Stores: where runs live. The promises stand in ``base``; the modules of those with a database are
+imported at their first use."""
 
 from __future__ import annotations
 
@@ -10,9 +11,10 @@ from flowcore.stores.base import Store
 from flowcore.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
+    from flowcore.stores.postgres import PostgresStore
     from flowcore.stores.sqlite import SqliteStore
 
-__all__ = ["MemoryStore", "SqliteStore", "Store", "open_store"]
+__all__ = ["MemoryStore", "PostgresStore", "SqliteStore", "Store", "open_store"]
 
 
 def __getattr__(name: str) -> Any:
@@ -20,11 +22,16 @@ def __getattr__(name: str) -> Any:
         from flowcore.stores.sqlite import SqliteStore
 
         return SqliteStore
+    if name == "PostgresStore":
+        from flowcore.stores.postgres import PostgresStore
+
+        return PostgresStore
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def open_store(where: str | os.PathLike[str] | Store) -> Store:
-    """A store by its address: ``":memory:"``, ``"sqlite:///runs.db"`` or a file's path; a store is returned as it is.
+    """A store by its address: ``":memory:"``, ``"sqlite:///runs.db"``, ``"postgresql://user:password@host:port/database"``
+    (the extra ``postgres``) or a file's path; a store is returned as it is.
 
     As with other tools, ``sqlite:///a.db`` is relative to the working directory and ``sqlite:////a.db`` is not.
     Raises UserError for anything else.
@@ -38,7 +45,11 @@ def open_store(where: str | os.PathLike[str] | Store) -> Store:
     path = where
     if "://" in where:
         scheme, _, rest = where.partition("://")
-        if scheme != "sqlite" or (rest and not rest.startswith("/")):
+        if scheme in ("postgresql", "postgres"):
+            return _postgres(where)
+        if scheme != "sqlite":  # of what may hold a password, only the beginning is told
+            raise UserError(f"store='{scheme}://…': {_KNOWN}")
+        if rest and not rest.startswith("/"):
             raise UserError(f"store={where!r}: {_KNOWN}")
         path = rest[1:] or ":memory:"
     if path == ":memory:":
@@ -54,4 +65,10 @@ def _sqlite(path: str) -> Store:
     return SqliteStore(path)
 
 
-_KNOWN = "give ':memory:', 'sqlite:///path/to/runs.db', a file's path, or a store"
+def _postgres(dsn: str) -> Store:
+    from flowcore.stores.postgres import PostgresStore
+
+    return PostgresStore(dsn)
+
+
+_KNOWN = "give ':memory:', 'sqlite:///path/to/runs.db', 'postgresql://…', a file's path, or a store"

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+from stores_postgres import new_store
 
 from flowcore.stores import MemoryStore, SqliteStore, Store
 
@@ -14,6 +15,7 @@ MAKERS: dict[str, Callable[[Path], Store]] = {
     "memory-bytes": lambda folder: MemoryStore(keep_bytes=True),
     "sqlite-full": lambda folder: SqliteStore(folder / "runs.db"),
     "sqlite-normal": lambda folder: SqliteStore(folder / "runs.db", synchronous="NORMAL"),
+    "postgres": lambda folder: new_store(),
 }
 
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 from stores_making import begin, dead_owner, far_owner, fork_of, member, move, owner, question, rest, row
+from stores_postgres import server
 
 from flowcore.errors import RunConflict, RunExists, RunNotFound, UserError
-from flowcore.stores import MemoryStore, Store
+from flowcore.stores import MemoryStore, PostgresStore, Store
 from flowcore.stores.base import Append, Claim, Letter, SessionWrite
 
 ME, OTHER = owner("me"), owner("other")
@@ -37,7 +38,11 @@ async def stored(store: Any) -> dict[str, list[int]]:
         kept = [journal for journals in store._kept.values() for journal in journals]
         every = [*store._journals.values(), *kept]
         return {one.index.run: list(range(one.first, one.first + len(one.facts))) for one in every if len(one.facts)}
-    rows = await store._open().read(lambda c: c.execute("SELECT run, seq FROM fact ORDER BY run, seq").fetchall())
+    if isinstance(store, PostgresStore):
+        sql = f'SELECT run, seq FROM "{store._names.schema}".fact ORDER BY run, seq'
+        rows = [(run.decode(), seq) for run, seq in server().ask(sql)]
+    else:
+        rows = await store._open().read(lambda c: c.execute("SELECT run, seq FROM fact ORDER BY run, seq").fetchall())
     found: dict[str, list[int]] = {}
     for run, seq in rows:
         found.setdefault(run, []).append(seq)

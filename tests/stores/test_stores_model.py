@@ -12,10 +12,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from stores_making import begin, fork_of, member, move, owner, question, row
+from stores_postgres import new_store
 
 from flowcore.errors import RunConflict, RunExists, RunNotFound
 from flowcore.machine.facts import Fact
-from flowcore.stores import MemoryStore, SqliteStore, Store
+from flowcore.stores import MemoryStore, PostgresStore, SqliteStore, Store
 from flowcore.stores.base import Append, Claim, Letter, SessionWrite
 
 ROOTS = ["a", "b", "f", "g"]
@@ -279,6 +280,24 @@ class SqliteStores(Stores):
         return int(self.runner.run(count))
 
 
+class PostgresStores(Stores):
+    def make(self, folder: str) -> list[Store]:
+        first = new_store(connections=1)
+        return [first, new_store(connections=1, schema=first._names.schema)]
+
+    def count_rows(self, store: PostgresStore) -> int:
+        sql = store._names.sql("SELECT count(*) FROM @.fact")
+
+        async def count(connection: Any, again: bool) -> int:
+            [found] = await (await connection.execute(sql)).fetchone()
+            return int(found)
+
+        async def ask() -> int:
+            return await store._pool().do(count)
+
+        return int(self.runner.run(ask()))
+
+
 class MemoryStores(Stores):
     def make(self, folder: str) -> list[Store]:
         return [MemoryStore(keep_bytes=True)] * 2
@@ -297,4 +316,5 @@ def _case(machine: type[Stores], examples: int) -> Any:
 
 
 TestSqliteStores = _case(SqliteStores, 80)
+TestPostgresStores = _case(PostgresStores, 5)
 TestMemoryStores = _case(MemoryStores, 60)

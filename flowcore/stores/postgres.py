@@ -1,0 +1,233 @@
+"""The shared store: a schema in a PostgreSQL database, reachable by every process that has its address."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+import weakref
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
+
+from flowcore.errors import FlowcoreError, UserError
+from flowcore.graph.values import dumps
+from flowcore.machine.facts import Fact
+from flowcore.stores import checks, postgres_read, postgres_write
+from flowcore.stores.base import Append, Claim, IndexRow, Letter, OpenRequest, Owner, Page, SessionItem
+from flowcore.stores.postgres_appends import Appends
+from flowcore.stores.postgres_pool import Address, Pool
+from flowcore.stores.postgres_schema import Names
+from flowcore.stores.postgres_write import Packed, utf8
+
+
+class PostgresStore:
+    """Runs in the PostgreSQL database (14 or later) at ``dsn``, in tables of its own in ``schema``, which are made at
+    the first use. The extra ``postgres``.
+
+    ``dsn``: ``postgresql://user:password@host:port/database`` or any of libpq's forms; what it leaves out comes from
+    libpq's environment (``PGHOST``, ``PGPASSWORD``, …). It must lead to a server or to a pooler that keeps sessions.
+    ``connections``: how many are open at most in each event loop, besides one for appends. ``timeout``: seconds that
+    connecting may take before a call fails with StoreError.
+
+    Appends of many runs that are ready at the same time share a transaction. A lost connection is replaced, and what
+    was under way is done again where that can't do it twice.
+
+    May be used from several threads and event loops, after ``close`` again, and in a forked child, which connects by
+    itself. No error and no log holds the password.
+    """
+
+    shared = True
+    inline = False
+
+    def __init__(self, dsn: str, *, schema: str = "flowcore", connections: int = 8, timeout: float = 5.0) -> None:
+        if not isinstance(dsn, str) or not dsn or "\0" in dsn:
+            raise UserError("PostgresStore: give a DSN: postgresql://user:password@host:port/database")
+        if isinstance(connections, bool) or not isinstance(connections, int) or connections < 1:
+            raise UserError(f"PostgresStore(connections={connections!r}): give a whole number above 0")
+        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0:
+            raise UserError(f"PostgresStore(timeout={timeout!r}): give seconds above 0")
+        self._address = Address(dsn, schema, float(timeout))
+        self._connections = connections
+        self._lanes: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Appends] = weakref.WeakKeyDictionary()
+        self._pid = os.getpid()
+
+    def __repr__(self) -> str:
+        return f"PostgresStore({self._address.place})"
+
+    @property
+    def _names(self) -> Names:
+        return self._address.names
+
+    def _lane(self) -> Appends:
+        """The running loop's connections."""
+        if self._pid != os.getpid():  # a forked child leaves its parent's alone
+            _inherited.append(self._lanes)
+            self._lanes, self._pid = weakref.WeakKeyDictionary(), os.getpid()
+        loop = asyncio.get_running_loop()
+        lane = self._lanes.get(loop)
+        if lane is None:
+            for other, old in list(self._lanes.items()):
+                if other.is_closed():
+                    old.pool.abandon()
+                    del self._lanes[other]
+            lane = self._lanes[loop] = Appends(Pool(self._address, self._connections))
+        return lane
+
+    def _pool(self) -> Pool:
+        return self._lane().pool
+
+    async def close(self) -> None:
+        """Write what waits in this loop and close every connection. The runs stay; the next use connects again."""
+        if self._pid != os.getpid():
+            return
+        here = asyncio.get_running_loop()
+        for loop, lane in list(self._lanes.items()):
+            self._lanes.pop(loop, None)
+            if loop is here:
+                await lane.close()
+            elif loop.is_running():
+                await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(lane.close(), loop))
+            else:
+                lane.pool.abandon()
+
+    # Leases
+
+    async def admit(self, member: Append, owner: Owner, below: Sequence[Append] = ()) -> Claim:
+        """Make a new root run, held by ``owner``, with the children ``below``. Raises RunExists, for a fork
+        RunNotFound."""
+        for one in (member, *below):
+            checks.check_run_id(one.run)
+        packed, *children = [postgres_write.pack(one) for one in (member, *below)]
+        return await self._pool().do(postgres_write.admit(self._names, packed, owner, children))
+
+    async def claim(self, run: str, owner: Owner) -> Claim:
+        """Take the lease of a root run. Raises RunNotFound, RunConflict while it's held, UserError for a child."""
+        checks.check_run_id(run)
+        return await self._pool().do(postgres_write.claim(self._names, run, owner, self._address.place))
+
+    async def release(self, run: str, claim: Claim, known: int = 0) -> bool:
+        """Give the lease of a root run back, unless more than ``known`` letters wait; whether it was given back."""
+        checks.check_run_id(run)
+        return await self._pool().do(postgres_write.release(self._names, run, claim, known))
+
+    async def beat(self, owner: Owner) -> None:
+        """Keep the owner's leases for another LEASE_SECONDS."""
+        await self._pool().do(postgres_write.beat(self._names, owner))
+
+    # Journals
+
+    async def append(self, batch: Sequence[Append], claim: Claim) -> list[Exception | None]:
+        """Write a batch of one tree; one answer a member: None, or why it was refused."""
+        packed = [_pack(member) for member in batch]
+        good = [one for one in packed if isinstance(one, Packed)]
+        answers = iter(await self._lane().append(good, claim) if good else [])
+        return [next(answers) if isinstance(one, Packed) else one for one in packed]
+
+    def append_now(self, batch: Sequence[Append], claim: Claim) -> list[Exception | None] | None:
+        """None: a server can't be asked without suspending."""
+        return None
+
+    async def read(self, run: str, after: int = -1) -> list[Fact]:
+        """The facts with a seq above ``after``, in order. Raises RunNotFound; StoreError for a damaged journal."""
+        checks.check_run_id(run)
+        return await self._pool().do(postgres_read.facts(self._names, run, max(after, -1), self._address.place))
+
+    # Deleting
+
+    async def delete(self, run: str) -> None:
+        """Remove a root run and its tree; what forks share stays for them. Raises RunNotFound, RunConflict,
+        UserError."""
+        checks.check_run_id(run)
+        await self._pool().do(postgres_write.delete(self._names, run))
+
+    async def prune(self, older_than: float | datetime, status: str | Collection[str] = "done") -> list[str]:
+        """``delete`` root runs of a standing that nobody holds and that are older. Returns their ids."""
+        before, standings = checks.check_prune(older_than, status, time.time())
+        found: list[str] = []
+        after: str | None = ""
+        while after is not None:
+            job = postgres_write.prune(self._names, before, standings, after)
+            some, after = await self._pool().do(job, again=False)
+            found += some
+        return found
+
+    # The inbox
+
+    async def signal(self, letter: Letter) -> bool:
+        """Put a letter into the inbox of its run's tree. False: an answer to what isn't open. Raises RunNotFound."""
+        checks.check_run_id(letter.run)
+        value = dumps(checks.check_json(letter.value, f"{letter.kind} to run '{letter.run}'"))
+        return await self._pool().do(postgres_write.signal(self._names, letter, value))
+
+    async def inbox(self, root: str) -> list[Letter]:
+        """The letters that wait for a tree, oldest first."""
+        checks.check_run_id(root)
+        return await self._pool().do(postgres_read.inbox(self._names, root, self._address.place))
+
+    async def waiting(self, owner: Owner) -> list[str]:
+        """Root runs held by this owner for which letters wait."""
+        return await self._pool().do(postgres_read.waiting(self._names, owner))
+
+    # The index
+
+    async def get(self, run: str) -> IndexRow:
+        """One run's index row. Raises RunNotFound."""
+        checks.check_run_id(run)
+        return await self._pool().do(postgres_read.get(self._names, run))
+
+    async def runs(
+        self,
+        *,
+        standing: str | None = None,
+        root: str | None = None,
+        limit: int = 50,
+        after: str | None = None,
+    ) -> Page:
+        """Root runs, the latest first, or with ``root`` the runs of one tree, the oldest first. Reads no journal."""
+        return await self._pool().do(postgres_read.runs(self._names, standing, root, limit, after))
+
+    async def requests(self, root: str | None = None, limit: int = 100) -> list[OpenRequest]:
+        """Open requests of one tree, or of all, oldest first."""
+        return await self._pool().do(postgres_read.requests(self._names, root, limit, self._address.place))
+
+    async def due(self, now: float, limit: int = 100) -> list[str]:
+        """Root runs that nobody holds and that have something to do by ``now``."""
+        return await self._pool().do(postgres_read.due(self._names, now, limit))
+
+    # Sessions
+
+    async def session_items(
+        self, session: str, *, upto: int | None = None, limit: int | None = None
+    ) -> list[SessionItem]:
+        """A session's items, oldest first: those at or before ``upto``; with ``limit`` only the latest so many."""
+        checks.check_session_id(session)
+        job = postgres_read.session_items(self._names, session, upto, limit, self._address.place)
+        return await self._pool().do(job)
+
+    async def session_write(self, session: str, items: Sequence[Any]) -> None:
+        """Add items from outside of a run."""
+        checks.check_session_id(session)
+        packed = [dumps(checks.check_json(item, f"session '{session}'")) for item in items]
+        await self._pool().do(postgres_write.session_write(self._names, utf8(session), packed), again=False)
+
+    async def session_pop(self, session: str) -> Any | None:
+        """Remove and return the latest item; None if there's none."""
+        checks.check_session_id(session)
+        return await self._pool().do(postgres_write.session_pop(self._names, utf8(session)), again=False)
+
+    async def session_clear(self, session: str) -> None:
+        """Remove all items."""
+        checks.check_session_id(session)
+        await self._pool().do(postgres_write.session_clear(self._names, utf8(session)))
+
+
+def _pack(member: Append) -> Packed | FlowcoreError:
+    try:
+        return postgres_write.pack(member)
+    except FlowcoreError as error:
+        return error
+
+
+_inherited: list[object] = []
+"""Connections that a forked child got from its parent: not even closing them is safe there."""

@@ -1,0 +1,275 @@
+"""What is read from a PostgreSQL store. All SQL is static text with bound parameters; ``@`` is the schema."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from flowcore.errors import StoreError
+from flowcore.graph.values import loads
+from flowcore.machine.facts import Fact
+from flowcore.machine.wire import Row
+from flowcore.stores import checks
+from flowcore.stores.base import IndexRow, Letter, OpenRequest, Owner, Page, SessionItem, is_gone
+from flowcore.stores.postgres_pool import Connection, Job
+from flowcore.stores.postgres_schema import CLOCK, Names
+from flowcore.stores.postgres_write import text, utf8
+
+SMALL = 128 * 1024
+"""Bytes of payload that are decoded on the event loop: about a millisecond."""
+
+
+async def _fetch(connection: Connection, sql: bytes, given: Any) -> list[tuple[Any, ...]]:
+    return await (await connection.execute(sql, given, binary=True)).fetchall()
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else text(value)
+
+
+# Journals
+
+
+def facts(names: Names, run: str, after: int, place: str) -> Job[list[Fact]]:
+    """A run's facts above ``after``. Raises RunNotFound, StoreError."""
+
+    async def job(connection: Connection, again: bool) -> list[Fact]:
+        given = {"run": utf8(run), "after": min(after, 2**63 - 1)}
+        rows = await _fetch(connection, names.sql(_FACTS), given)
+        if not rows:
+            found = await _fetch(connection, names.sql(_BASE), given)
+            if not found:
+                raise checks.not_found(run)
+            if found[0][0] is not None:
+                rows = await _fetch(connection, names.sql(_FACTS_OF_FORK), given)
+        if sum(len(row[-1]) for row in rows) > SMALL:
+            return await asyncio.to_thread(_decode, rows, run, after, place)
+        return _decode(rows, run, after, place)
+
+    return job
+
+
+def _decode(rows: Sequence[tuple[Any, ...]], run: str, after: int, place: str) -> list[Fact]:
+    found = []
+    expected = after + 1
+    for seq, kind, node, visit, on, to, at, payload in rows:
+        if seq != expected:
+            raise StoreError(f"run '{run}' in {place}: fact {expected} is missing; the store is damaged")
+        expected += 1
+        row = Row(seq, kind, text(node), visit, _text(on), _text(to), at, payload)
+        found.append(checks.decode_row(run, place, row))
+    return found
+
+
+_BASE = "SELECT base FROM @.run WHERE id = %(run)b"
+_FACTS = """
+SELECT seq, kind, node, visit, "on", "to", at, payload FROM @.fact
+WHERE run = %(run)b AND seq > %(after)b AND (SELECT base IS NULL FROM @.run WHERE id = %(run)b) ORDER BY seq"""
+# A run, what it's a fork of, and so on; and up to which fact each belongs to it.
+_FACTS_OF_FORK = """
+WITH RECURSIVE line (run, upto) AS (
+    SELECT id, 9223372036854775807::bigint FROM @.run WHERE id = %(run)b
+    UNION ALL SELECT coalesce(run.base, kept.base), least(line.upto, coalesce(run.base_seq, kept.base_seq))
+    FROM line LEFT JOIN @.run ON run.id = line.run LEFT JOIN @.kept ON kept.id = line.run
+    WHERE coalesce(run.base, kept.base) IS NOT NULL
+)
+SELECT fact.seq, kind, node, visit, "on", "to", at, payload
+FROM line JOIN @.fact ON fact.run = line.run AND fact.seq > %(after)b AND fact.seq <= line.upto ORDER BY fact.seq"""
+
+
+# The inbox
+
+
+def inbox(names: Names, root: str, place: str) -> Job[list[Letter]]:
+    """The letters of a tree, oldest first."""
+
+    async def job(connection: Connection, again: bool) -> list[Letter]:
+        rows = await _fetch(connection, names.sql(_INBOX), (utf8(root),))
+        return [
+            Letter(text(run), text(name), text(kind), _text(key), _value(value, place, "letter", text(name)), at)
+            for run, name, kind, key, value, at in rows
+        ]
+
+    return job
+
+
+def waiting(names: Names, owner: Owner) -> Job[list[str]]:
+    """Held root runs with letters."""
+
+    async def job(connection: Connection, again: bool) -> list[str]:
+        return [text(run) for (run,) in await _fetch(connection, names.sql(_WAITING), (utf8(owner.id),))]
+
+    return job
+
+
+_INBOX = "SELECT run, id, kind, key, value, at FROM @.letter WHERE root = %b ORDER BY number"
+_WAITING = """
+SELECT run.id FROM @.run CROSS JOIN LATERAL (SELECT min(number) AS first FROM @.letter WHERE root = run.id) AS oldest
+WHERE run.owner = %b AND oldest.first IS NOT NULL ORDER BY oldest.first"""
+
+
+# The index
+
+
+def get(names: Names, run: str) -> Job[IndexRow]:
+    """One index row. Raises RunNotFound."""
+
+    async def job(connection: Connection, again: bool) -> IndexRow:
+        rows = await _fetch(connection, names.sql(_ROW + "WHERE run.id = %b"), (utf8(run),))
+        if not rows:
+            raise checks.not_found(run)
+        return _row(rows[0], {})
+
+    return job
+
+
+def runs(names: Names, standing: str | None, root: str | None, limit: int, after: str | None) -> Job[Page]:
+    """A page of root runs, latest first, or of one tree's, oldest first. Raises UserError."""
+    created, run = (math.inf if root is None else -math.inf, "") if after is None else checks.read_cursor(after)
+    given = {
+        "standing": standing, "root": None if root is None else utf8(root), "created": created, "run": utf8(run),
+        "limit": limit + 1,
+    }  # fmt: skip
+    sql = names.sql(RUNS[root is None, standing is None])
+
+    async def job(connection: Connection, again: bool) -> Page:
+        rows = await _fetch(connection, sql, given)
+        gone: dict[bytes, bool] = {}
+        page = [_row(row, gone) for row in rows[:limit]]
+        return Page(page, checks.write_cursor(page[-1]) if page and len(rows) > limit else None)
+
+    return job
+
+
+def due(names: Names, now: float, limit: int) -> Job[list[str]]:
+    """Root runs that nobody holds and that have something to do."""
+
+    async def job(connection: Connection, again: bool) -> list[str]:
+        owners = await _fetch(connection, names.sql(_OWNERS), None)
+        alive = [name for name, host, pid, born in owners if not is_gone(text(host), pid, text(born))]
+        given = {"now": float(now), "alive": alive, "limit": limit}
+        return [text(run) for run, _ in await _fetch(connection, names.sql(_DUE), given)]
+
+    return job
+
+
+def requests(names: Names, root: str | None, limit: int, place: str) -> Job[list[OpenRequest]]:
+    """Open requests, oldest first."""
+
+    async def job(connection: Connection, again: bool) -> list[OpenRequest]:
+        given = {"root": None if root is None else utf8(root), "limit": limit}
+        rows = await _fetch(connection, names.sql(_REQUESTS[root is None]), given)
+        return [
+            OpenRequest(
+                text(root), text(run), text(key), text(kind), _value(data, place, "request", text(key)),
+                _value(schema, place, "request", text(key)), text(node), opened,
+            )
+            for root, run, key, kind, data, schema, node, opened in rows
+        ]  # fmt: skip
+
+    return job
+
+
+def _row(row: tuple[Any, ...], gone: dict[bytes, bool]) -> IndexRow:
+    """An index row. ``gone`` remembers which owners of this page are gone."""
+    (
+        run, root, parent, graph, fingerprint, standing, node, created, updated, due, turns, tokens, error, label,
+        waiting, owner, host, pid, born, base, base_seq,
+    ) = row  # fmt: skip
+    if owner is not None and owner not in gone:
+        gone[owner] = host is None or is_gone(text(host), pid, text(born))
+    return IndexRow(
+        text(run), text(root), _text(parent), text(graph), text(fingerprint), standing, text(node), created, updated,
+        due, turns, tokens, _text(error), text(label), None if owner is None or gone[owner] else text(owner), waiting,
+        _text(base), base_seq,
+    )  # fmt: skip
+
+
+# A running run stands where its last transition led: found from the journal's end, without its payloads.
+_ROW = f"""
+SELECT run.id, run.root, run.parent, run.graph, run.fingerprint, run.standing,
+    CASE WHEN run.standing = 'running' THEN coalesce(
+        (SELECT "to" FROM @.fact WHERE fact.run = run.id AND kind = 'transition' ORDER BY seq DESC LIMIT 1), run.node
+    ) ELSE run.node END,
+    run.created,
+    CASE WHEN run.standing = 'running' THEN coalesce(
+        (SELECT at FROM @.fact WHERE fact.run = run.id ORDER BY seq DESC LIMIT 1), run.updated
+    ) ELSE run.updated END,
+    run.due, run.turns, run.tokens, run.error, run.label,
+    (SELECT count(*) FROM @.request WHERE request.root = run.root AND (
+        run.id = run.root OR request.run = run.id
+        OR (request.run > run.id || '/'::bytea AND request.run < run.id || '0'::bytea)
+    )),
+    tree.owner, owner.host, owner.pid, owner.born, run.base, run.base_seq
+FROM @.run JOIN @.run AS tree ON tree.id = run.root
+LEFT JOIN @.owner ON owner.id = tree.owner AND owner.expires > {CLOCK}
+"""
+_LATEST = """
+AND (run.created, run.id) < (%(created)b::float8, %(run)b::bytea)
+ORDER BY run.created DESC, run.id DESC LIMIT %(limit)b"""
+_OLDEST = """
+AND run.created >= %(created)b::float8 AND (run.created, run.id) > (%(created)b::float8, %(run)b::bytea)
+ORDER BY run.created, run.id LIMIT %(limit)b"""
+# The latest come with `infinity` in the first page, which is above every time.
+RUNS = {
+    (True, True): f"{_ROW} WHERE run.root = run.id {_LATEST}",
+    (True, False): f"{_ROW} WHERE run.root = run.id AND run.standing = %(standing)b {_LATEST}",
+    (False, True): f"{_ROW} WHERE run.root = %(root)b {_OLDEST}",
+    (False, False): f"{_ROW} WHERE run.root = %(root)b AND run.standing = %(standing)b {_OLDEST}",
+}
+_OWNERS = f"SELECT id, host, pid, born FROM @.owner WHERE expires > {CLOCK}"
+_DUE = """
+SELECT run.id, coalesce(run.due, run.created) AS since FROM @.run WHERE run.id IN (
+    SELECT id FROM @.run WHERE due IS NOT NULL AND due <= %(now)b AND root = id
+    UNION SELECT id FROM @.run WHERE standing = 'running' AND due IS NULL AND root = id
+    UNION SELECT letter.root FROM @.letter JOIN @.run ON run.id = letter.root AND run.standing IN ('running', 'waiting')
+        GROUP BY letter.root HAVING count(*) > max(run.known)
+) AND (run.owner IS NULL OR run.owner <> ALL (%(alive)b::bytea[]))
+ORDER BY since, run.id LIMIT %(limit)b"""
+_REQUESTS = {
+    True: """
+SELECT root, run, key, kind, data, schema, node, opened FROM @.request ORDER BY opened, run, key LIMIT %(limit)b""",
+    False: """
+SELECT root, run, key, kind, data, schema, node, opened FROM @.request WHERE root = %(root)b
+ORDER BY opened, run, key LIMIT %(limit)b""",
+}
+
+
+# Sessions
+
+
+def session_items(
+    names: Names, session: str, upto: int | None, limit: int | None, place: str
+) -> Job[list[SessionItem]]:
+    """A session's items, oldest first."""
+    given = {
+        "session": utf8(session), "upto": 2**63 - 1 if upto is None else upto,
+        "limit": None if limit is None else max(limit, 0),
+    }  # fmt: skip
+
+    async def job(connection: Connection, again: bool) -> list[SessionItem]:
+        rows = await _fetch(connection, names.sql(_ITEMS), given)
+        rows.reverse()
+        if sum(len(row[1]) for row in rows) > SMALL:
+            return await asyncio.to_thread(_items, rows, place)
+        return _items(rows, place)
+
+    return job
+
+
+def _items(rows: Sequence[tuple[Any, ...]], place: str) -> list[SessionItem]:
+    return [SessionItem(position, _value(item, place, "item", str(position))) for position, item in rows]
+
+
+_ITEMS = """
+SELECT position, item FROM @.session_item WHERE session = %(session)b AND position <= %(upto)b
+ORDER BY position DESC LIMIT %(limit)b::bigint"""
+
+
+def _value(data: bytes, place: str, what: str, name: str) -> Any:
+    try:
+        return loads(data)
+    except (ValueError, RecursionError, AttributeError) as error:
+        raise StoreError(f"{what} '{name}' in {place}: it isn't JSON ({error})") from None

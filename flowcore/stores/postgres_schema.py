@@ -1,0 +1,407 @@
+"""The tables and functions of a PostgreSQL store, in a schema of their own, and how they are made and known.
+
+Every text that a user gives is bytea: NUL and lone surrogates pass, whatever the database's encoding and collation.
+Where an index over such texts could grow too large for a page, it's over their digest.
+
+Whoever writes to a tree locks its root's row first, rows in the order of their ids; sessions come after that. `mark`:
+the nonce of the writer who claimed a run last, by which a try whose answer was lost is known again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from flowcore.errors import StoreError, UserError
+
+if TYPE_CHECKING:
+    from psycopg import AsyncConnection
+
+CLOCK = "extract(epoch FROM clock_timestamp())::float8"
+"""The database's clock, in seconds since the epoch."""
+RENEWED_SECONDS = 1.0
+"""A lease that was renewed within so many seconds isn't written again by an admission or a claim: a process's many
+starts don't queue at its owner's row. Far below the engine's margin of 3 s."""
+
+# `kept`: deleted runs whose facts, or some of them, forks still share. They stand in no other table but `fact`.
+# `run` keeps room in its pages, so that an update of what no index holds touches no index.
+_TABLES = """
+CREATE TABLE @.fact (
+    run bytea NOT NULL, seq bigint NOT NULL, kind text COLLATE "C" NOT NULL, node bytea NOT NULL, visit bigint NOT NULL,
+    "on" bytea, "to" bytea, at float8 NOT NULL, nonce text COLLATE "C" NOT NULL, payload bytea NOT NULL,
+    PRIMARY KEY (run, seq)
+);
+CREATE TABLE @.run (
+    id bytea PRIMARY KEY, root bytea NOT NULL, parent bytea,
+    owner bytea, epoch bigint NOT NULL, mark text COLLATE "C", known bigint NOT NULL,
+    graph bytea NOT NULL, fingerprint bytea NOT NULL, standing text COLLATE "C" NOT NULL, node bytea NOT NULL,
+    created float8 NOT NULL, updated float8 NOT NULL, due float8, turns bigint NOT NULL, tokens bigint NOT NULL,
+    label bytea NOT NULL, error bytea, base bytea, base_seq bigint
+) WITH (fillfactor = 80);
+CREATE INDEX run_base ON @.run (base) WHERE base IS NOT NULL;
+CREATE INDEX run_latest ON @.run (created, id) WHERE root = id;
+CREATE INDEX run_standing ON @.run (standing, created, id) WHERE root = id;
+CREATE INDEX run_tree ON @.run (root, created);
+CREATE INDEX run_due ON @.run (due) WHERE due IS NOT NULL AND root = id;
+CREATE INDEX run_owner ON @.run (owner) WHERE owner IS NOT NULL;
+CREATE TABLE @.kept (id bytea PRIMARY KEY, root bytea NOT NULL, base bytea, base_seq bigint);
+CREATE INDEX kept_root ON @.kept (root);
+CREATE INDEX kept_base ON @.kept (base) WHERE base IS NOT NULL;
+CREATE TABLE @.owner (
+    id bytea PRIMARY KEY, host bytea NOT NULL, pid bigint NOT NULL, born bytea NOT NULL, expires float8 NOT NULL
+);
+CREATE TABLE @.letter (
+    number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, digest bytea NOT NULL UNIQUE,
+    root bytea NOT NULL, id bytea NOT NULL, run bytea NOT NULL, kind bytea NOT NULL, key bytea, at float8 NOT NULL,
+    value bytea NOT NULL
+);
+CREATE INDEX letter_root ON @.letter (root, number);
+CREATE TABLE @.request (
+    digest bytea PRIMARY KEY, root bytea NOT NULL, run bytea NOT NULL, key bytea NOT NULL, kind bytea NOT NULL,
+    node bytea NOT NULL, opened float8 NOT NULL, data bytea NOT NULL, schema bytea NOT NULL
+);
+CREATE INDEX request_root ON @.request (root, opened);
+CREATE INDEX request_opened ON @.request (opened);
+CREATE TABLE @.session_item (
+    position bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, session bytea NOT NULL, digest bytea UNIQUE, run bytea,
+    item bytea NOT NULL
+);
+CREATE INDEX session_order ON @.session_item (session, position);
+CREATE INDEX session_run ON @.session_item (run) WHERE run IS NOT NULL;
+"""
+
+# Functions, so that what has to be decided at the rows costs one round trip. `member`: a run's facts and all that they
+# bring, whole or not at all. For a new root the lease is given with it.
+_FUNCTIONS = f"""
+CREATE FUNCTION @.lock_all(p_roots bytea[], p_sessions bigint[]) RETURNS void LANGUAGE plpgsql AS $body$
+BEGIN
+    PERFORM 1 FROM @.run WHERE id = ANY (p_roots) ORDER BY id FOR NO KEY UPDATE;
+    PERFORM pg_advisory_xact_lock(one.key) FROM (SELECT DISTINCT unnest(p_sessions) AS key ORDER BY 1) AS one;
+END $body$;
+
+CREATE FUNCTION @.renew(p_owner bytea, p_host bytea, p_pid bigint, p_born bytea, p_seconds float8) RETURNS void
+LANGUAGE plpgsql AS $body$
+DECLARE
+    moment float8 := {CLOCK};
+BEGIN
+    IF EXISTS (SELECT 1 FROM @.owner WHERE id = p_owner AND expires > moment + p_seconds - {RENEWED_SECONDS}) THEN
+        RETURN;
+    END IF;
+    INSERT INTO @.owner (id, host, pid, born, expires) VALUES (p_owner, p_host, p_pid, p_born, moment + p_seconds)
+    ON CONFLICT (id) DO UPDATE SET expires = greatest(owner.expires, excluded.expires);
+END $body$;
+
+CREATE FUNCTION @.plain(
+    p_roots bytea[], p_epochs bigint[], p_nonces text[], p_runs bytea[], p_seqs bigint[], p_kinds text[],
+    p_nodes bytea[], p_visits bigint[], p_ons bytea[], p_tos bytea[], p_ats float8[], p_payloads bytea[]
+) RETURNS TABLE (done_run bytea) LANGUAGE plpgsql AS $body$
+BEGIN
+    PERFORM 1 FROM @.run WHERE id = ANY (p_roots) ORDER BY id FOR NO KEY UPDATE;
+    RETURN QUERY INSERT INTO @.fact (run, seq, kind, node, visit, "on", "to", at, nonce, payload)
+    SELECT one.run, one.seq, one.kind, one.node, one.visit, one."on", one."to", one.at, one.nonce, one.payload
+    FROM unnest(
+        p_roots, p_epochs, p_nonces, p_runs, p_seqs, p_kinds, p_nodes, p_visits, p_ons, p_tos, p_ats, p_payloads
+    ) AS one (root, epoch, nonce, run, seq, kind, node, visit, "on", "to", at, payload)
+    JOIN @.run AS tree ON tree.id = one.root AND tree.epoch = one.epoch AND tree.owner IS NOT NULL
+    WHERE (one.run = one.root OR EXISTS (SELECT 1 FROM @.run AS c WHERE c.id = one.run AND c.root = one.root))
+    AND EXISTS (SELECT 1 FROM @.fact AS f WHERE f.run = one.run AND f.seq = one.seq - 1)
+    ON CONFLICT DO NOTHING RETURNING fact.run;
+END $body$;
+
+CREATE FUNCTION @.member(
+    p_admit boolean, p_root bytea, p_epoch bigint, p_nonce text, p_run bytea,
+    p_seqs bigint[], p_kinds text[], p_nodes bytea[], p_visits bigint[], p_ons bytea[], p_tos bytea[], p_ats float8[],
+    p_payloads bytea[],
+    p_parent bytea, p_graph bytea, p_fingerprint bytea, p_standing text, p_node bytea, p_created float8,
+    p_updated float8, p_due float8, p_turns bigint, p_tokens bigint, p_label bytea, p_error bytea,
+    p_base bytea, p_base_seq bigint, p_owner bytea,
+    p_closed bytea[], p_consumed bytea[],
+    o_digests bytea[], o_keys bytea[], o_kinds bytea[], o_nodes bytea[], o_opened float8[], o_data bytea[],
+    o_schemas bytea[],
+    s_sessions bytea[], s_digests bytea[], s_items bytea[]
+) RETURNS text LANGUAGE plpgsql AS $body$
+DECLARE
+    head bigint;
+BEGIN
+    IF p_admit THEN
+        IF p_base IS NOT NULL THEN
+            PERFORM 1 FROM @.run WHERE id = p_base FOR KEY SHARE;
+            IF NOT FOUND THEN
+                RETURN 'no base';
+            END IF;
+            SELECT max(seq) INTO head FROM @.fact WHERE run = p_base;
+            IF p_base_seq < 0 OR p_base_seq > head THEN
+                RETURN 'short ' || head;
+            END IF;
+        END IF;
+        INSERT INTO @.run (id, root, parent, owner, epoch, known, graph, fingerprint, standing, node, created, updated,
+            due, turns, tokens, label, error, base, base_seq)
+        VALUES (p_run, p_root, p_parent, p_owner, p_epoch, 0, p_graph, p_fingerprint, p_standing, p_node, p_created,
+            p_updated, p_due, p_turns, p_tokens, p_label, p_error, p_base, p_base_seq)
+        ON CONFLICT DO NOTHING;
+        IF NOT FOUND THEN
+            RETURN 'exists';
+        END IF;
+        IF EXISTS (SELECT 1 FROM @.kept WHERE root = p_root) THEN
+            DELETE FROM @.run WHERE id = p_run;
+            RETURN 'kept';
+        END IF;
+    ELSIF p_seqs[1] = 0 THEN
+        IF p_standing IS NULL THEN
+            RETURN 'refused';
+        END IF;
+        INSERT INTO @.run (id, root, parent, owner, epoch, known, graph, fingerprint, standing, node, created, updated,
+            due, turns, tokens, label, error)
+        SELECT p_run, p_root, p_parent, NULL, 0, 0, p_graph, p_fingerprint, p_standing, p_node, p_created, p_updated,
+            p_due, p_turns, p_tokens, p_label, p_error
+        FROM @.run AS tree WHERE tree.id = p_root AND tree.root = p_root AND tree.epoch = p_epoch
+            AND tree.owner IS NOT NULL AND NOT EXISTS (SELECT 1 FROM @.fact WHERE run = p_run)
+        ON CONFLICT DO NOTHING;
+        IF NOT FOUND THEN
+            RETURN 'refused';
+        END IF;
+    ELSE
+        PERFORM 1 FROM @.run AS tree WHERE tree.id = p_root AND tree.epoch = p_epoch AND tree.owner IS NOT NULL
+        AND (p_run = p_root OR EXISTS (SELECT 1 FROM @.run AS c WHERE c.id = p_run AND c.root = p_root))
+        AND EXISTS (SELECT 1 FROM @.fact WHERE run = p_run AND seq = p_seqs[1] - 1)
+        AND NOT EXISTS (SELECT 1 FROM @.fact WHERE run = p_run AND seq >= p_seqs[1]);
+        IF NOT FOUND THEN
+            RETURN 'refused';
+        END IF;
+        IF p_standing IS NOT NULL THEN
+            UPDATE @.run SET graph = p_graph, fingerprint = p_fingerprint, standing = p_standing, node = p_node,
+                updated = p_updated, due = p_due, turns = p_turns, tokens = p_tokens, label = p_label, error = p_error
+            WHERE id = p_run;
+        END IF;
+    END IF;
+    INSERT INTO @.fact (run, seq, kind, node, visit, "on", "to", at, nonce, payload)
+    SELECT p_run, one.seq, one.kind, one.node, one.visit, one."on", one."to", one.at, p_nonce, one.payload
+    FROM unnest(p_seqs, p_kinds, p_nodes, p_visits, p_ons, p_tos, p_ats, p_payloads)
+        AS one (seq, kind, node, visit, "on", "to", at, payload);
+    IF cardinality(p_closed) > 0 THEN
+        DELETE FROM @.request WHERE digest = ANY (p_closed);
+    END IF;
+    IF cardinality(o_digests) > 0 THEN
+        INSERT INTO @.request (digest, root, run, key, kind, node, opened, data, schema)
+        SELECT one.digest, p_root, p_run, one.key, one.kind, one.node, one.opened, one.data, one.schema
+        FROM unnest(o_digests, o_keys, o_kinds, o_nodes, o_opened, o_data, o_schemas)
+            AS one (digest, key, kind, node, opened, data, schema)
+        ON CONFLICT (digest) DO UPDATE SET kind = excluded.kind, node = excluded.node, opened = excluded.opened,
+            data = excluded.data, schema = excluded.schema;
+    END IF;
+    IF cardinality(p_consumed) > 0 THEN
+        DELETE FROM @.letter WHERE digest = ANY (p_consumed);
+    END IF;
+    IF cardinality(s_sessions) > 0 THEN
+        INSERT INTO @.session_item (session, run, digest, item)
+        SELECT one.session, p_run, one.digest, one.item
+        FROM unnest(s_sessions, s_digests, s_items) WITH ORDINALITY AS one (session, digest, item, i) ORDER BY one.i
+        ON CONFLICT DO NOTHING;
+    END IF;
+    RETURN 'done';
+END $body$;
+
+CREATE FUNCTION @.claim(
+    p_run bytea, p_mark text, p_gone bytea, p_owner bytea, p_host bytea, p_pid bigint, p_born bytea, p_seconds float8
+) RETURNS TABLE (
+    root bytea, holder bytea, host bytea, pid bigint, born bytea, epoch bigint, head bigint, mine boolean
+)
+LANGUAGE plpgsql AS $body$
+#variable_conflict use_column
+DECLARE
+    was record;
+BEGIN
+    SELECT run.root, run.owner, run.epoch, run.mark INTO was FROM @.run WHERE id = p_run FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    root := was.root;
+    holder := was.owner;
+    epoch := was.epoch;
+    SELECT owner.host, owner.pid, owner.born INTO host, pid, born FROM @.owner
+    WHERE id = was.owner AND expires > {CLOCK};
+    IF was.root = p_run AND was.owner IS DISTINCT FROM p_owner AND (host IS NULL OR was.owner = p_gone) THEN
+        PERFORM @.renew(p_owner, p_host, p_pid, p_born, p_seconds);
+        UPDATE @.run SET owner = p_owner, epoch = run.epoch + 1, mark = p_mark WHERE id = p_run;
+        epoch := was.epoch + 1;
+        mine := true;
+    ELSE
+        mine := was.owner = p_owner AND was.mark = p_mark;
+    END IF;
+    IF mine THEN
+        SELECT coalesce(max(seq), -1) INTO head FROM @.fact WHERE fact.run = p_run;
+    END IF;
+    RETURN NEXT;
+END $body$;
+
+CREATE FUNCTION @.release(p_run bytea, p_epoch bigint, p_known bigint)
+RETURNS TABLE (given boolean, root bytea, owner bytea, epoch bigint) LANGUAGE plpgsql AS $body$
+#variable_conflict use_column
+DECLARE
+    waiting bigint;
+BEGIN
+    SELECT run.root, run.owner, run.epoch INTO root, owner, epoch FROM @.run WHERE id = p_run FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    given := false;
+    IF root = p_run AND owner IS NOT NULL AND epoch = p_epoch THEN
+        SELECT count(*) INTO waiting FROM @.letter WHERE letter.root = p_run;
+        IF waiting <= p_known THEN
+            UPDATE @.run SET owner = NULL, known = waiting WHERE id = p_run;
+            given := true;
+        END IF;
+    END IF;
+    RETURN NEXT;
+END $body$;
+
+CREATE FUNCTION @.signal(
+    p_run bytea, p_id bytea, p_kind bytea, p_key bytea, p_at float8, p_value bytea
+) RETURNS text LANGUAGE plpgsql AS $body$
+DECLARE
+    tree bytea;
+    name bytea;
+BEGIN
+    SELECT root INTO tree FROM @.run WHERE id = p_run;
+    IF NOT FOUND THEN
+        RETURN 'not found';
+    END IF;
+    PERFORM 1 FROM @.run WHERE id = tree FOR NO KEY UPDATE;
+    PERFORM 1 FROM @.run WHERE id = p_run;
+    IF NOT FOUND THEN
+        RETURN 'not found';
+    END IF;
+    name := sha256(tree || '\\x00' || p_id);
+    IF EXISTS (SELECT 1 FROM @.letter WHERE digest = name) THEN
+        RETURN 'sent';
+    END IF;
+    IF p_kind = 'answer' AND (
+        NOT EXISTS (SELECT 1 FROM @.request WHERE digest = sha256(p_run || '\\x00' || coalesce(p_key, '')))
+        OR EXISTS (SELECT 1 FROM @.letter WHERE root = tree AND run = p_run AND kind = 'answer' AND key = p_key)
+    ) THEN
+        RETURN 'not open';
+    END IF;
+    INSERT INTO @.letter (digest, root, id, run, kind, key, at, value)
+    VALUES (name, tree, p_id, p_run, p_kind, p_key, p_at, p_value);
+    RETURN 'sent';
+END $body$;
+
+CREATE FUNCTION @.remove(p_root bytea) RETURNS void LANGUAGE plpgsql AS $body$
+DECLARE
+    one bytea;
+    hidden bytea;
+    was @.kept%ROWTYPE;
+    upto bigint;
+    runs bytea[] := ARRAY(SELECT id FROM @.run WHERE root = p_root ORDER BY id);
+BEGIN
+    PERFORM 1 FROM @.run WHERE id = ANY (runs) ORDER BY id FOR UPDATE;
+    INSERT INTO @.kept (id, root, base, base_seq) SELECT id, root, base, base_seq FROM @.run WHERE root = p_root;
+    DELETE FROM @.run WHERE root = p_root;
+    DELETE FROM @.letter WHERE root = p_root;
+    DELETE FROM @.request WHERE root = p_root;
+    -- What it wrote stays, and isn't taken for something that a later run of this id writes.
+    UPDATE @.session_item SET run = NULL, digest = NULL WHERE run = ANY (runs);
+    FOREACH one IN ARRAY runs LOOP
+        hidden := one;
+        WHILE hidden IS NOT NULL LOOP
+            SELECT * INTO was FROM @.kept WHERE id = hidden;
+            EXIT WHEN NOT FOUND;
+            SELECT max(base_seq) INTO upto FROM (
+                SELECT base_seq FROM @.run WHERE base = hidden UNION ALL SELECT base_seq FROM @.kept WHERE base = hidden
+            ) AS needed;
+            DELETE FROM @.fact WHERE run = hidden AND seq > coalesce(upto, -1);
+            IF upto IS NULL THEN
+                DELETE FROM @.kept WHERE id = hidden;
+            ELSIF was.base IS NOT NULL AND upto < was.base_seq THEN
+                UPDATE @.kept SET base_seq = upto WHERE id = hidden;
+            ELSE
+                EXIT;
+            END IF;
+            hidden := was.base;
+        END LOOP;
+    END LOOP;
+END $body$;
+"""
+
+_MARK = """
+CREATE TABLE @.flowcore_store (version int NOT NULL);
+INSERT INTO @.flowcore_store VALUES (1);
+"""
+
+STEPS = (_TABLES + _FUNCTIONS + _MARK,)
+"""What leads from each version to the next, an empty schema being version 0. A step is never changed once it was
+released; it ends with writing its version."""
+
+
+class Names:
+    """A schema's name as it stands in statements, and the locks that belong to it. Raises UserError."""
+
+    def __init__(self, schema: str) -> None:
+        try:
+            size = len(schema.encode("utf-8")) if isinstance(schema, str) else 0
+        except UnicodeEncodeError:
+            size = 0
+        if not 0 < size <= 63 or "\0" in schema or schema.startswith("pg_") or "$body$" in schema:
+            raise UserError(
+                f"PostgresStore(schema={schema!r}): a schema's name is a text of 1 to 63 bytes that doesn't begin with"
+                " 'pg_'"
+            )
+        self.schema = schema
+        self._quoted = '"' + schema.replace('"', '""') + '".'
+
+    def create(self) -> bytes:
+        """The statement that makes the schema."""
+        return f"CREATE SCHEMA {self._quoted[:-1]}".encode()
+
+    def script(self, text: str) -> bytes:
+        """Statements without parameters, ``@.`` standing for the schema."""
+        return text.replace("@.", self._quoted).encode()
+
+    def sql(self, text: str) -> bytes:
+        """A statement with parameters, ``@.`` standing for the schema."""
+        return text.replace("@.", self._quoted.replace("%", "%%")).encode()
+
+    def lock(self, kind: str, name: bytes = b"") -> int:
+        """The number of an advisory lock: of the schema's making, of deletions, of a session."""
+        told = b"\0".join((b"flowcore", self.schema.encode(), kind.encode(), name))
+        return int.from_bytes(hashlib.sha256(told).digest()[:8], "big", signed=True)
+
+
+async def prepare(connection: AsyncConnection, names: Names, place: str) -> None:
+    """Make or migrate the schema; any number of processes may at once. Raises StoreError where it's another
+    application's, or a newer flowcore's."""
+    if await _version(connection, names, place) == len(STEPS):
+        return
+    async with connection.transaction():
+        await connection.execute("SET LOCAL lock_timeout = 0")
+        await connection.execute("SELECT pg_advisory_xact_lock(%s)", (names.lock("schema"),))
+        version = await _version(connection, names, place)
+        if version == 0 and not await _one(connection, _HAS_SCHEMA, names.schema):
+            await connection.execute(names.create())
+        for step in STEPS[version:]:
+            await connection.execute(names.script(step))
+
+
+async def _version(connection: AsyncConnection, names: Names, place: str) -> int:
+    version = 0
+    if await _one(connection, _HAS_TABLE, names.schema, "flowcore_store"):
+        version = await _one(connection, names.script("SELECT max(version) FROM @.flowcore_store")) or 0
+    elif await _one(connection, _HAS_TABLE, names.schema, "run", "fact", "kept", "owner", "letter", "request"):
+        raise StoreError(f"{place}: the schema has another application's tables; give the store another schema=")
+    if version > len(STEPS):
+        raise StoreError(
+            f"{place}: a newer flowcore wrote it (schema {version}, this one knows {len(STEPS)}); update flowcore"
+        )
+    return version
+
+
+async def _one(connection: AsyncConnection, sql: str | bytes, *given: str) -> int:
+    parameters = (given[0], list(given[1:])) if len(given) > 1 else given
+    row = await (await connection.execute(sql, parameters or None)).fetchone()
+    return int(row[0] or 0) if row else 0
+
+
+_HAS_SCHEMA = "SELECT count(*) FROM pg_catalog.pg_namespace WHERE nspname = %s"
+_HAS_TABLE = """
+SELECT count(*) FROM pg_catalog.pg_class JOIN pg_catalog.pg_namespace ON pg_namespace.oid = relnamespace
+WHERE nspname = %s AND relname = ANY (%s)"""
