@@ -6,7 +6,7 @@ Nodes find it as ``ctx.context``. Nothing of it is stored.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias
 
@@ -15,11 +15,13 @@ from flowcore.agents.lifecycle import RunHooksBase
 from flowcore.agents.run_config import RunConfig
 from flowcore.errors import UserError
 from flowcore.models.base import Item, ModelResponse
+from flowcore.models.usage import RunUsage
 
 if TYPE_CHECKING:
     from flowcore.agents.loop.state import AgentState
     from flowcore.agents.session import Session
     from flowcore.engine.context import Context
+    from flowcore.machine.facts import Fact
 
 
 @dataclass
@@ -72,6 +74,11 @@ class HasUsage(Protocol):
 
     @property
     def usage(self) -> dict[str, Any]: ...
+    @property
+    def spent(self) -> dict[str, Any] | None: ...
+    @property
+    def journal(self) -> Sequence[Fact]: ...
+    def note_usage(self, counts: dict[str, Any]) -> bool: ...
 
 
 @dataclass(eq=False)
@@ -120,10 +127,16 @@ class Options:
         """What guardrails, tools and instructions are handed; its usage is the run's as of now."""
         wrapper = self._wrapper
         if wrapper is None:
-            wrapper = self._wrapper = RunContextWrapper(self.context, tool_input=self.tool_input)
+            wrapper = self._wrapper = RunContextWrapper(self.context, RunUsage(), tool_input=self.tool_input)
             wrapper.approvals.learn(getattr(run, "facts", ()))
+        usage: Any = wrapper.usage
+        if usage.given is not None and run.note_usage(usage.given.to_counts()):
+            usage.given = None
         counts = run.usage
-        usage = wrapper.usage
+        for more in (run.spent, usage.given and usage.given.to_counts()):
+            if more:
+                counts = {**counts, **{name: counts.get(name, 0) + count for name, count in more.items()}}
+        usage.facts = run.journal
         if usage.requests != counts.get("requests", 0) or usage.total_tokens != counts.get("total_tokens", 0):
             usage.take(counts)  # in place: who holds the wrapper sees it
         return wrapper

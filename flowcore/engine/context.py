@@ -136,6 +136,11 @@ class Context:
         return self._live.tree.out is not None or self._live.stream
 
     @property
+    def journal(self) -> Sequence[Fact]:
+        """The run's facts: the list that grows with it, to be read only."""
+        return self._live.facts
+
+    @property
     def facts(self) -> list[Fact]:
         """The run's facts so far."""
         return list(self._live.facts)
@@ -395,6 +400,11 @@ class Context:
         spent = self.spent = self.spent if self.spent is not None else {}
         for name, count in counts.items():
             spent[name] = spent.get(name, 0) + count
+
+    def note_usage(self, counts: dict[str, Any]) -> bool:
+        """Take in what somebody else counted; whether it was: a run that isn't in an entry can't."""
+        self.spend(**counts)
+        return True
 
     def to_session(self, session: str, items: list[Any]) -> None:
         """Add items to a session, in the transaction that commits this entry's outcome."""

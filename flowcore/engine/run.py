@@ -143,6 +143,18 @@ class Run:
         """What was spent, children included."""
         return dict(self._live.snapshot.usage)
 
+    spent: None = None
+    """What an entry that goes on has spent: see ``Context``."""
+
+    @property
+    def journal(self) -> Sequence[Fact]:
+        """The journal: the list that grows with the run, to be read only."""
+        return self._live.facts
+
+    def note_usage(self, counts: dict[str, Any]) -> bool:
+        """Only in an entry can something be added to what the run used."""
+        return False
+
     @property
     def meta(self) -> dict[str, Any]:
         """What the face that began it wrote into it."""

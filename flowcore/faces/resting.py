@@ -11,6 +11,7 @@ from flowcore.agents.as_tool import AgentTool
 from flowcore.agents.context import APPROVAL
 from flowcore.agents.loop.state import AgentState
 from flowcore.errors import UserError
+from flowcore.faces.spending import Below, summed
 from flowcore.graph.graph import Graph
 from flowcore.graph.values import shorten
 from flowcore.machine.facts import Standing
@@ -39,13 +40,13 @@ class View:
     requests: list[OpenRequest]
 
     @classmethod
-    def of(cls, s: Snapshot, graph: Graph, requests: Sequence[OpenRequest]) -> View:
+    def of(cls, s: Snapshot, graph: Graph, requests: Sequence[OpenRequest], below: Below) -> View:
         state: AgentState = graph.schema.view(s.values)
         place = s.visit.node
         pending = state.pending_calls() if place in ("run_tools", "await_decision") else []
         return cls(
             s.run, s.seq + 1, s.standing, place, state.agent, list(state.items[: state.begun or None]),
-            [str(call["name"]) for call in pending], state.tripped is not None, dict(s.usage),
+            [str(call["name"]) for call in pending], state.tripped is not None, summed(s.usage, below.usage),
             s.turns(nodes=graph.nodes.items()), dict(s.limits), dict(s.meta),
             [one for one in requests if one.kind == APPROVAL],
         )  # fmt: skip

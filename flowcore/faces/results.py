@@ -38,6 +38,7 @@ from flowcore.faces.items import (
 )
 from flowcore.faces.resting import agent_called
 from flowcore.faces.run_state import RunState
+from flowcore.faces.spending import Below, Spent, below, nested_requests
 from flowcore.faces.stream import AgentUpdatedStreamEvent, StreamEvent, Translator
 from flowcore.machine.facts import Fact, Request
 from flowcore.models.base import Item, ModelResponse
@@ -81,6 +82,8 @@ class RunErrorDetails:
 
 class RunResultBase:
     """What both results share. Everything is read from the run's journal when it's asked for."""
+
+    _below = Below()
 
     def __init__(self, input: Any, options: Options, max_turns: int | None) -> None:
         self.input = input
@@ -191,7 +194,11 @@ class RunResultBase:
     @property
     def context_wrapper(self) -> RunContextWrapper[Any]:
         """The app's object, and what the run used as of now: the very wrapper that tools are handed."""
-        return self._options.wrapper(self.run)
+        run = self.run
+        wrapper = self._options.wrapper(Spent(run, self._below) if self._below.usage else run)
+        usage: Any = wrapper.usage
+        usage.nested = nested_requests(run.store, run.id)
+        return wrapper
 
     @property
     def interruptions(self) -> list[ToolApprovalItem]:
@@ -319,6 +326,7 @@ class RunResult(RunResultBase):
         """Move the run until it rests; the result. Raises what ended it badly."""
         await self._run.drive()
         self._requests = await self._run.requests() if self._run.standing == "waiting" else []
+        self._below = await below(self._run)
         self._raise()
         return self
 
@@ -359,6 +367,7 @@ class RunResultStreaming(RunResultBase):
                 for one in translator.events_of(event):
                     self._hand_out(one)
             self._requests = await run.requests() if run.standing == "waiting" else []
+            self._below = await below(run)
             if run.standing != "cancelled":  # the caller knows
                 self._raise()
         except Exception as error:
@@ -487,6 +496,11 @@ class _Unspent:
     """What a run that hasn't begun has used."""
 
     usage: ClassVar[dict[str, Any]] = {}
+    journal: ClassVar[Sequence[Fact]] = ()
+    spent = None
+
+    def note_usage(self, counts: dict[str, Any]) -> bool:
+        return False
 
 
 def _counted(of: RunResultBase | RunErrorDetails) -> list[str]:

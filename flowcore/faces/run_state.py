@@ -26,6 +26,8 @@ from flowcore.errors import GraphChanged, NotPaused, StoreError, UserError
 from flowcore.faces.context_json import Deserializer, Serializer, context_from_json, context_to_json
 from flowcore.faces.items import ToolApprovalItem
 from flowcore.faces.resting import View, agent_called, asked_by, bound_to, graph_of, told_of
+from flowcore.faces.spending import below as spent_below
+from flowcore.faces.spending import below_carried
 from flowcore.faces.state_json import SCHEMA, checked_decisions, checked_state
 from flowcore.graph.graph import Graph
 from flowcore.graph.values import copy_json, shorten
@@ -83,12 +85,12 @@ class RunState(Generic[TContext]):
         s = run._live.snapshot
         if isinstance(run.store, PrivateStore):
             carried = at_once(lambda: collect(run, _session_read))
-            requests = requests_of(carried)
+            requests, below = requests_of(carried), below_carried(s, carried)
         else:  # it goes on where it lives; its children are read when they're asked for
             carried = Carried((Journal(run.id, run._live.label, 0, tuple(run._live.facts)),))
-            requests = [one for one in result._requests if s.standing == "waiting"]
+            requests, below = [one for one in result._requests if s.standing == "waiting"], result._below
         options = result._options
-        state: RunState[Any] = cls(agent, View.of(s, run.definition, requests), carried, options.context)
+        state: RunState[Any] = cls(agent, View.of(s, run.definition, requests, below), carried, options.context)
         tracing = getattr(options.config, "tracing", None)
         state.tracing_api_key = tracing.get("api_key") if isinstance(tracing, Mapping) else None
         if not isinstance(run.store, PrivateStore):
@@ -105,7 +107,8 @@ class RunState(Generic[TContext]):
             return self._seen
         s = run._live.snapshot
         if s.seq + 1 != self._seen.length:
-            self._seen = View.of(s, run.definition, at_once(run.requests) if s.standing == "waiting" else [])
+            requests = at_once(run.requests) if s.standing == "waiting" else []
+            self._seen = View.of(s, run.definition, requests, at_once(lambda: spent_below(run)))
         return self._seen
 
     @property
@@ -415,7 +418,7 @@ class RunState(Generic[TContext]):
             carried = carried_from(data["run"])
             s = check(carried, graph)
             requests = requests_of(carried) if s.standing == "waiting" else []
-            view = View.of(s, graph, requests)
+            view = View.of(s, graph, requests, below_carried(s, carried))
             for request in view.requests:
                 asked_by(request)
         except (UserError, GraphChanged):

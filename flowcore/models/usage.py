@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -174,6 +174,61 @@ class Usage:
         usage.input_tokens_details = InputTokensDetails.of(of_inputs)
         usage.output_tokens_details = OutputTokensDetails.of(of_outputs)
         return usage
+
+
+class RunUsage(Usage):
+    """What a run has used, as its functions and its result see it: it grows with the run. What they ``add`` is the
+    run's, too (``given``, until the run has noted it). A copy is a plain ``Usage``.
+
+    ``facts``: the run's journal, from which ``request_usage_entries`` are made when they're asked for. ``nested`` gives
+    the entries of a nested run; without it, what one used is a single entry.
+    """
+
+    __slots__ = ("facts", "given", "nested")
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self) -> None:
+        self.facts: Sequence[Any] = ()
+        self.given: Usage | None = None
+        self.nested: Callable[[Any], Iterable[RequestUsage]] | None = None
+        super().__init__()
+
+    @property
+    def request_usage_entries(self) -> list[RequestUsage]:
+        made = list(entries_of(self.facts, self.nested))
+        return made if self.given is None else made + self.given.request_usage_entries
+
+    @request_usage_entries.setter
+    def request_usage_entries(self, entries: list[RequestUsage]) -> None:
+        """What the facts tell isn't set."""
+
+    def add(self, other: Usage) -> None:
+        self.given = self.given or Usage()
+        self.given.add(other)
+        mine = Usage.from_counts(self.to_counts())
+        mine.add(other)
+        self.take(mine.to_counts())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Usage) and serialize_usage(self) == serialize_usage(other)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return deserialize_usage, (serialize_usage(self),)
+
+
+def entries_of(
+    facts: Iterable[Any], nested: Callable[[Any], Iterable[RequestUsage]] | None = None
+) -> Iterable[RequestUsage]:
+    """The requests that a journal tells of, each by itself: one that failed used nothing."""
+    for fact in facts:
+        counts = getattr(fact, "usage", None)
+        if not counts or not counts.get("requests"):
+            continue
+        used = Usage.from_counts(counts)
+        if used.requests > 1 and nested is not None:
+            yield from nested(fact)
+        elif used.total_tokens or used.requests > 1 or getattr(fact, "error", None):
+            yield used.as_request()
 
 
 def serialize_usage(usage: Usage) -> dict[str, Any]:

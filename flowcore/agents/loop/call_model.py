@@ -247,9 +247,7 @@ async def _call(state: AgentState, ctx: Context, turn: Turn, options: Options) -
         places = enumerate(reply.raw_output, start=len(turn.added))
         options.raw.update(((ctx.visit, i), raw) for i, raw in places if raw is not None)
     if hooks is not None or own is not None:
-        wrapper = options.wrapper(ctx)
-        wrapper.usage.add(reply.usage)  # the hook sees it; the run's own count follows with the fact
-        await fire("on_llm_end", hooks, own, wrapper, turn.agent, reply)
+        await fire("on_llm_end", hooks, own, options.wrapper(ctx), turn.agent, reply)
     return {"output": reply.output, "response_id": reply.response_id}
 
 
