@@ -13,6 +13,7 @@ from typing import Any, Generic
 from typing_extensions import TypeVar
 
 from flowcore.machine.facts import Fact, Request, Signal
+from flowcore.machine.snapshot import NOTHING
 from flowcore.models.base import Item
 from flowcore.models.openai_types import typed_items
 from flowcore.models.usage import Usage
@@ -53,17 +54,17 @@ class Approvals:
     """What was decided of a run's tool calls: by (tool, call id), and by tool where it holds for all of them.
     ``told``: what the run was told of calls that it asked about; it holds for these alone."""
 
-    calls: dict[tuple[str, str], Decision] = field(default_factory=dict)
-    tools: dict[str, Decision] = field(default_factory=dict)
-    told: dict[tuple[str, str], Decision] = field(default_factory=dict)
+    calls: Mapping[tuple[str, str], Decision] = field(default_factory=lambda: NOTHING)
+    tools: Mapping[str, Decision] = field(default_factory=lambda: NOTHING)
+    told: Mapping[tuple[str, str], Decision] = field(default_factory=lambda: NOTHING)
 
     def note(self, item: Any, decision: Decision) -> None:
         """Take in what one of the app's functions decided of a call."""
         tool = getattr(item, "qualified_name", None) or item.tool_name
         decision.arguments = getattr(item, "arguments", None)
-        self.calls[tool, item.call_id] = decision
+        self.calls = {**self.calls, (tool, item.call_id): decision}
         if decision.always:
-            self.tools[tool] = decision
+            self.tools = {**self.tools, tool: decision}
 
     def given(self, tool: str, call_id: str, arguments: str) -> Decision | None:
         """What one of the app's functions decided of this very call, or of all of its tool's."""
@@ -77,6 +78,12 @@ class Approvals:
         which = (tool, call_id)
         return self.calls.get(which) or self.told.get(which) or self.tools.get(tool)
 
+    def tell(self, tool: str, call_id: str, decision: Decision) -> None:
+        """Take in what the run was told of a call that it asked about."""
+        self.told = {**self.told, (tool, call_id): decision}
+        if decision.always:
+            self.tools = {**self.tools, tool: decision}
+
     def learn(self, facts: Iterable[Fact]) -> None:
         """Take in what a journal tells of calls that were asked about."""
         asked: dict[str, Any] = {}
@@ -85,9 +92,7 @@ class Approvals:
                 asked[fact.key] = fact.data
             elif isinstance(fact, Signal) and fact.accepted and fact.key in asked:
                 decision, call = Decision.of(fact.value), asked[fact.key]
-                self.told[call["tool"], call["call_id"]] = decision
-                if decision.always:
-                    self.tools[call["tool"]] = decision
+                self.tell(call["tool"], call["call_id"], decision)
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)

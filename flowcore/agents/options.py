@@ -6,7 +6,7 @@ Nodes find it as ``ctx.context``. Nothing of it is stored.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias
 
@@ -14,6 +14,7 @@ from flowcore.agents.context import AgentHookContext, RunContextWrapper, TContex
 from flowcore.agents.lifecycle import RunHooksBase
 from flowcore.agents.run_config import RunConfig
 from flowcore.errors import UserError
+from flowcore.machine.snapshot import NOTHING
 from flowcore.models.base import Item, ModelResponse
 from flowcore.models.usage import RunUsage
 
@@ -102,11 +103,11 @@ class Options:
     invocation: AgentToolInvocation | None = None
     tool_input: Any = None
     values: dict[tuple[int, str], Any] = field(default_factory=dict)
-    raw: dict[tuple[int, int], Any] = field(default_factory=dict)
-    results: list[Any] = field(default_factory=list)
+    raw: Mapping[tuple[int, int], Any] = field(default_factory=lambda: NOTHING)
+    results: Sequence[Any] = ()
     history: list[Item] | None = None
     history_of: tuple[str, int] | None = None
-    offered: dict[str, list[Any]] = field(default_factory=dict)
+    offered: Mapping[str, list[Any]] = field(default_factory=lambda: NOTHING)
     run: str | None = None
     _wrapper: RunContextWrapper[Any] | None = None
 
@@ -116,6 +117,18 @@ class Options:
             raise UserError(
                 f"error_handlers has no {', '.join(sorted(map(repr, unknown)))}; it knows {', '.join(HANDLED)}"
             )
+
+    def found(self, results: Iterable[Any]) -> None:
+        """Keep what guardrails found in this process."""
+        self.results = (*self.results, *results)
+
+    def came(self, visit: int, first: int, raw: Sequence[Any]) -> None:
+        """Keep the provider's objects of a reply, whose items stand from ``first`` on in what the visit brings."""
+        new = {(visit, i): one for i, one in enumerate(raw, first) if one is not None}
+        if isinstance(self.raw, dict) and self.raw is not NOTHING:
+            self.raw.update(new)
+        elif new:
+            self.raw = new
 
     def fresh(self) -> Options:
         """The same, for another walk: what this process learned of the old one is left out."""

@@ -89,8 +89,8 @@ class RunResultBase:
         self.input = input
         self.max_turns = max_turns
         self._options = options
-        self._requests: list[OpenRequest] = []
-        self._items: tuple[int, list[RunItem]] = (-2, [])
+        self._requests: Sequence[OpenRequest] = ()
+        self._items: tuple[int, Sequence[RunItem]] = (-2, ())
 
     @property
     def run(self) -> Run:
@@ -325,7 +325,7 @@ class RunResult(RunResultBase):
     async def _settle(self) -> RunResult:
         """Move the run until it rests; the result. Raises what ended it badly."""
         await self._run.drive()
-        self._requests = await self._run.requests() if self._run.standing == "waiting" else []
+        self._requests = await self._run.requests() if self._run.standing == "waiting" else ()
         self._below = await below(self._run)
         self._raise()
         return self
@@ -366,7 +366,7 @@ class RunResultStreaming(RunResultBase):
             async for event in run:
                 for one in translator.events_of(event):
                     self._hand_out(one)
-            self._requests = await run.requests() if run.standing == "waiting" else []
+            self._requests = await run.requests() if run.standing == "waiting" else ()
             self._below = await below(run)
             if run.standing != "cancelled":  # the caller knows
                 self._raise()

@@ -59,7 +59,9 @@ class AgentRunner:
         """See ``Runner.run``."""
         going = _Going(starting_agent, input, given)
         run = await going.admit(False)
-        return await RunResult(run, going.input, going.options, going.turns_of(run))._settle()
+        result = RunResult(run, going.input, going.options, going.turns_of(run))
+        del going, given, run  # a thousand runs at once need not hold what began them
+        return await result._settle()
 
     def run_sync(self, starting_agent: Agent[Any], input: Any, **given: Unpack[RunnerArguments]) -> RunResult:
         """See ``Runner.run_sync``."""

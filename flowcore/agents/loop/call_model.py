@@ -244,8 +244,7 @@ async def _call(state: AgentState, ctx: Context, turn: Turn, options: Options) -
     _spend(ctx, reply.usage)
     turn.usage = reply.usage
     if reply.raw_output is not None:
-        places = enumerate(reply.raw_output, start=len(turn.added))
-        options.raw.update(((ctx.visit, i), raw) for i, raw in places if raw is not None)
+        options.came(ctx.visit, len(turn.added), reply.raw_output)
     if hooks is not None or own is not None:
         await fire("on_llm_end", hooks, own, options.wrapper(ctx), turn.agent, reply)
     return {"output": reply.output, "response_id": reply.response_id}

@@ -103,7 +103,7 @@ async def judged(
     if not tool.tool_input_guardrails:
         return [], None
     found = await judge_input(tool, tool_ctx, agent)
-    options.results += found.results
+    options.found(found.results)
     verdicts = as_json(found.results, tool, tool_ctx.tool_call_id)
     return verdicts, record_of(call, found, verdicts)
 
@@ -118,7 +118,7 @@ async def given(
     hooks, own = options.hooks, agent.hooks
     if tool.tool_output_guardrails:
         found = await judge_output(tool, tool_ctx, agent, value)
-        options.results += found.results
+        options.found(found.results)
         verdicts = verdicts + as_json(found.results, tool, call_id)
         if found.tripped is not None:
             return record_of(call, found, verdicts) or {}

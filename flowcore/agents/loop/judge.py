@@ -48,7 +48,7 @@ async def ask(
             found = await judge.run(agent, subject, wrapper)
         else:
             found = await judge.run(wrapper, agent, subject)
-        options.results.append(found)
+        options.found((found,))
         return {
             "guardrail": judge.get_name(),
             "kind": kind,

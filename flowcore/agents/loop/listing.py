@@ -36,5 +36,6 @@ async def listed_tools(
         return tools
 
     servers = await agent.get_mcp_tools(wrapper, around=noted if ctx.observed else None)
-    found = options.offered[agent.name] = [*servers, *agent.tools]
+    found = [*servers, *agent.tools]
+    options.offered = {**options.offered, agent.name: found}
     return found

@@ -18,6 +18,7 @@ from flowcore.agents.loop.saving import FOREIGN, save
 from flowcore.agents.loop.state import AgentState, call_id_of
 from flowcore.agents.namespaces import called_name, called_tool, qualified_tools
 from flowcore.agents.options import Options, options_of
+from flowcore.agents.origins import describe
 from flowcore.agents.tool_guardrails import as_json, judge_input
 from flowcore.agents.tools import FunctionTool, FunctionToolResult
 from flowcore.engine.context import Context
@@ -202,12 +203,15 @@ async def _ask(
             if call.decision is not None:
                 ready.append(call)
                 continue
-            asked = {
+            asked: dict[str, Any] = {
                 "tool": call.name,
                 "call_id": call_id_of(call.item),
                 "arguments": call.arguments,
                 "agent": agent.name,
             }
+            origin = describe(call.tool).origin
+            if origin is not None and origin.mcp_server_name is not None:  # nobody else could tell it elsewhere
+                asked["origin"] = origin.to_json_dict()
             await ctx.request(call.question, asked, kind=APPROVAL)
         if call.question not in ctx.answers:
             known = orders.get(call.name)
@@ -217,8 +221,9 @@ async def _ask(
         if call.question in ctx.answers:
             call.decision = Decision.of(ctx.answers[call.question])
             ready.append(call)
-            wrapper.approvals.told[call.name, call_id_of(call.item)] = call.decision
-    wrapper.approvals.tools.update(orders)
+            wrapper.approvals.tell(call.name, call_id_of(call.item), call.decision)
+    if orders:
+        wrapper.approvals.tools = {**wrapper.approvals.tools, **orders}
     return ready
 
 
@@ -240,7 +245,7 @@ async def _needs_approval(
 
     async def look() -> Any:
         found = await judge_input(call.tool, call.context(ctx, options, wrapper, agent), agent)
-        options.results += found.results
+        options.found(found.results)
         return record_of(call, found, as_json(found.results, call.tool, call.item["call_id"]))
 
     call.judged = await ctx.once(f"{call.key}/before", look)
