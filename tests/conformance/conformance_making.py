@@ -57,6 +57,17 @@ async def caught(way: str, agent: Agent, input: Any = "go", **more: Any) -> Base
     raise AssertionError("the run raised nothing")
 
 
+async def until_raised(result: Any) -> tuple[list[Any], BaseException]:
+    """A stream's events, and what it raises after them."""
+    seen: list[Any] = []
+    try:
+        async for event in result.stream_events():
+            seen.append(event)  # noqa: PERF401 - what came before the error is wanted
+    except Exception as error:
+        return seen, error
+    raise AssertionError("the stream raised nothing")
+
+
 def told(result: Any) -> list[Any]:
     """What the model was told of its calls, in order."""
     return [item["output"] for item in result.run.state.items if item.get("type") == "function_call_output"]

@@ -80,7 +80,10 @@ async def guarded(x: int) -> int:
 def full() -> Agent:
     """An agent with one of everything."""
     return agent(
-        ModelStep(function_call("guarded", {"x": 1}, "c1"), response_id="r1", usage=Usage(1, 10, output_tokens=2, total_tokens=12)),
+        ModelStep(
+            function_call("guarded", {"x": 1}, "c1"), response_id="r1",
+            usage=Usage(1, 10, output_tokens=2, total_tokens=12),
+        ),
         ModelStep("done", response_id="r2", usage=Usage(1, 20, output_tokens=3, total_tokens=23)),
         tools=[guarded], input_guardrails=[polite], output_guardrails=[short],
     )  # fmt: skip
@@ -188,7 +191,7 @@ async def test_to_input_list_is_the_input_and_the_new_items_as_plain_dicts_that_
 @ways
 async def test_to_input_list_refuses_another_mode(way):
     result = await go(way, agent("hi"))
-    with pytest.raises(ValueError, match="'sideways'.*preserve_all.*normalized"):
+    with pytest.raises(ValueError, match=r"'sideways'.*preserve_all.*normalized"):
         result.to_input_list(mode="sideways")
 
 
@@ -410,8 +413,10 @@ async def test_the_text_of_a_result_sums_it_up():
 async def test_the_text_of_a_streamed_result_sums_it_up_before_and_after():
     result = Runner.run_streamed(full(), "go", max_turns=5)
     before = str(result)
-    for line in ("RunResultStreaming:", '- Current agent: Agent(name="Assistant", ...)', "- Current turn: 0",
-                 "- Max turns: 5", "- Is complete: False", "- Final output (NoneType):\n    None", "- 0 new item(s)"):  # fmt: skip
+    for line in (
+        "RunResultStreaming:", '- Current agent: Agent(name="Assistant", ...)', "- Current turn: 0", "- Max turns: 5",
+        "- Is complete: False", "- Final output (NoneType):\n    None", "- 0 new item(s)",
+    ):  # fmt: skip
         assert line in before
     async for _ in result.stream_events():
         pass
@@ -477,8 +482,7 @@ async def test_current_agent_and_current_turn_follow_the_run():
     )
     result = Runner.run_streamed(triage, "go")
     seen = [(result.current_turn, result.current_agent.name)]
-    async for _ in result.stream_events():
-        seen.append((result.current_turn, result.current_agent.name))
+    seen += [(result.current_turn, result.current_agent.name) async for _ in result.stream_events()]
     assert seen[0] == (0, "Triage")
     assert {(1, "Triage"), (2, "Triage"), (2, "Billing"), (3, "Billing")} <= set(seen)
     assert [turn for turn, _ in seen] == sorted(turn for turn, _ in seen)
@@ -548,29 +552,30 @@ async def test_a_run_that_was_never_admitted_still_has_a_text_and_an_agent():
 # --- cancel -----------------------------------------------------------------------------------------------------------
 
 
-def slow() -> tuple[Any, list[str], asyncio.Event]:
+def slow() -> tuple[Any, list[str], asyncio.Event, asyncio.Event]:
+    """A tool that waits, what it did, and when it began and may end."""
     done: list[str] = []
-    release = asyncio.Event()
+    began, release = asyncio.Event(), asyncio.Event()
 
     @function_tool
     async def wait(x: int) -> str:
         """Wait."""
         done.append("began")
+        began.set()
         await release.wait()
         done.append("ended")
         return "waited"
 
-    return wait, done, release
+    return wait, done, began, release
 
 
 async def test_cancel_immediate_cancels_what_runs_and_clears_the_stream():
-    wait, done, _ = slow()
+    wait, done, began, _ = slow()
     clerk = agent(function_call("wait", {"x": 1}, "c1"), "done", tools=[wait])
     result = Runner.run_streamed(clerk, "go")
     async for event in result.stream_events():
         if event.type == "run_item_stream_event" and event.name == "tool_called":
-            while not done:
-                await asyncio.sleep(0)
+            await began.wait()
             result.cancel()
     assert done == ["began"]
     assert (result.is_complete, result.run_loop_exception, result.final_output) == (True, None, None)
@@ -588,13 +593,12 @@ async def test_cancel_immediate_is_complete_at_once_and_queued_events_are_droppe
 
 
 async def test_a_cancelled_run_goes_on_from_its_state():
-    wait, done, release = slow()
+    wait, done, began, release = slow()
     clerk = agent(function_call("wait", {"x": 1}, "c1"), "done", tools=[wait])
     result = Runner.run_streamed(clerk, "go")
     async for event in result.stream_events():
         if event.type == "run_item_stream_event":
-            while not done:
-                await asyncio.sleep(0)
+            await began.wait()
             result.cancel("immediate")
     release.set()
     await result.run_loop_task
@@ -607,7 +611,7 @@ async def test_a_cancelled_run_goes_on_from_its_state():
 @pytest.mark.parametrize("steps", [2, 3])
 async def test_cancel_after_turn_finishes_model_tools_and_session_and_stops_before_the_next_turn(steps):
     store = MemoryStore()
-    wait, done, release = slow()
+    wait, done, _, release = slow()
     calls = [function_call("wait", {"x": i}, f"c{i}") for i in range(steps - 1)]
     clerk = agent(*calls, "done", tools=[wait])
     result = Runner.run_streamed(clerk, "go", session="s", store=store)

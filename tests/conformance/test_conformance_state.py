@@ -21,8 +21,8 @@ from flowcore import (
     MemoryStore,
     NotPaused,
     RunContextWrapper,
-    RunResult,
     Runner,
+    RunResult,
     RunState,
     SqliteStore,
     ToolApprovalItem,
@@ -286,8 +286,8 @@ async def test_the_wrapper_knows_a_rejection_and_its_message_in_another_process_
     state.approve(second)
     result = await go(way, clerk, await carried(clerk, state))
     wrapper = result.context_wrapper
-    assert (wrapper.is_tool_approved("delete", "d1"), wrapper.get_rejection_message("delete", "d1")) == (False, "no way")
-    assert (wrapper.is_tool_approved("delete", "d2"), wrapper.get_rejection_message("delete", "d2")) == (True, None)
+    assert [wrapper.is_tool_approved("delete", one) for one in ("d1", "d2")] == [False, True]
+    assert [wrapper.get_rejection_message("delete", one) for one in ("d1", "d2")] == ["no way", None]
 
 
 @ways
@@ -313,7 +313,8 @@ async def test_a_tool_approves_or_rejects_a_call_that_comes_by_approve_tool_and_
         return "prepared"
 
     for yes, said in ((True, "deleted a"), (False, "prepared to refuse")):
-        clerk = agent(function_call("prepare", {"yes": yes}, "p1"), deleting("a", "d1"), "done", tools=[prepare, delete])
+        steps = function_call("prepare", {"yes": yes}, "p1"), deleting("a", "d1"), "done"
+        clerk = agent(*steps, tools=[prepare, delete])
         result = await go(way, clerk)
         assert result.interruptions == []
         assert told(result) == ["prepared", said]
@@ -433,8 +434,8 @@ async def test_add_input_is_refused_where_no_model_call_would_read_it(way):
         ends = await waiting(way, agent(deleting(), "done", tools=[delete], tool_use_behavior=how))
         with pytest.raises(UserError, match="whose tool result may end the run"):
             ends.add_input("more")
-    other = await waiting(way, agent(deleting(), "done", tools=[delete], tool_use_behavior={"stop_at_tool_names": ["x"]}))
-    other.add_input("more")
+    elsewhere = agent(deleting(), "done", tools=[delete], tool_use_behavior={"stop_at_tool_names": ["x"]})
+    (await waiting(way, elsewhere)).add_input("more")
 
 
 @ways
@@ -584,20 +585,22 @@ class Place:
 async def test_a_model_or_dataclass_becomes_its_fields_with_a_warning_and_is_refused_where_strict(context):
     clerk = agent(deleting(), "done", tools=[delete])
     state = await waiting("run", clerk, context=context)
-    with pytest.warns(UserWarning):
+    with pytest.warns(UserWarning, match="context"):
         data = state.to_json()
     assert data["context"]["value"] == {"name": context.name}
     with pytest.raises(UserError, match="strict_context"):
         state.to_json(strict_context=True)
     kept = state.to_json(context_serializer=lambda made: {"name": made.name}, strict_context=True)
-    again = await RunState.from_json(clerk, kept, context_deserializer=lambda told: type(context)(**told), strict_context=True)
+    again = await RunState.from_json(
+        clerk, kept, context_deserializer=lambda told: type(context)(**told), strict_context=True
+    )
     assert again.context == context
 
 
 async def test_another_context_becomes_an_empty_one_with_a_warning():
     clerk = agent(deleting(), "done", tools=[delete])
     state = await waiting("run", clerk, context=object())
-    with pytest.warns(UserWarning):
+    with pytest.warns(UserWarning, match="context"):
         data = state.to_json()
     assert data["context"]["value"] == {}
 
@@ -622,7 +625,10 @@ async def test_a_state_of_another_version_is_refused(version):
         await RunState.from_json(clerk, data)
 
 
-@pytest.mark.parametrize("text", ["", "no", "[]", "null", "{}", '{"$schemaVersion": "flowcore/1"}', "[" * 10_000, "NaN"])
+NO_STATES = ["", "no", "[]", "null", "{}", '{"$schemaVersion": "flowcore/1"}', "[" * 10_000, "NaN"]
+
+
+@pytest.mark.parametrize("text", NO_STATES)
 async def test_text_that_is_no_state_is_refused_without_being_quoted(text):
     clerk = agent(deleting(), "done", tools=[delete])
     with pytest.raises(UserError) as refused:
@@ -637,11 +643,12 @@ async def test_damaged_json_is_refused_without_telling_what_it_holds():
 
     def walk(value: Any, path: list[Any]) -> None:
         paths.append(path)
-        for key, below in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
-            walk(below, [*path, key])
+        if isinstance(value, (dict, list)):
+            for key, below in value.items() if isinstance(value, dict) else enumerate(value):
+                walk(below, [*path, key])
 
     walk(whole["run"], ["run"])
-    refused = 0
+    refused: list[str] = []
     for path in paths:
         for put in (None, "hush" * 3, -1, [], {}, {"hush": [1]}):
             data = json.loads(json.dumps(whole))
@@ -652,11 +659,11 @@ async def test_damaged_json_is_refused_without_telling_what_it_holds():
             try:
                 await RunState.from_json(clerk, data)
             except GraphChanged:  # that names the agents and tools which are gone
-                refused += 1
+                refused.append("")
             except UserError as error:
-                refused += 1
-                assert "hush" not in str(error)
-    assert refused > len(paths)
+                refused.append(str(error))
+    assert len(refused) > len(paths)
+    assert not [one for one in refused if "hush" in one]
 
 
 async def test_the_agents_are_found_again_by_name_and_one_that_is_gone_is_refused():
@@ -750,4 +757,4 @@ async def test_a_session_has_a_turns_calls_and_outputs_once_over_a_pause(way):
     assert len(await store.session_items("s")) <= 1
     await go(way, clerk, decided(state, True))
     kinds = [one.item.get("type", one.item.get("role")) for one in await store.session_items("s")]
-    assert kinds == ["user", "function_call", "function_call", "function_call_output", "function_call_output", "message"]
+    assert kinds == ["user", *["function_call"] * 2, *["function_call_output"] * 2, "message"]

@@ -5,7 +5,7 @@ import gc
 from typing import Any
 
 import pytest
-from conformance_making import add, adding, agent, delete, deleting, in_turn
+from conformance_making import add, adding, agent, delete, deleting, in_turn, until_raised
 from openai.types.responses import ResponseCompletedEvent, ResponseTextDeltaEvent
 
 from flowcore import (
@@ -17,6 +17,7 @@ from flowcore import (
     MemoryStore,
     ModelBehaviorError,
     RawResponsesStreamEvent,
+    RunHooks,
     RunItemStreamEvent,
     Runner,
     RunState,
@@ -55,7 +56,7 @@ async def test_a_raw_event_has_the_providers_data_and_its_type():
     deltas = [event.data.delta for event in raw if isinstance(event.data, ResponseTextDeltaEvent)]
     assert "".join(deltas) == "one two"
     assert isinstance(raw[-1].data, ResponseCompletedEvent)
-    assert [event.data.type for event in raw][0] == "response.created"
+    assert raw[0].data.type == "response.created"
 
 
 async def test_an_item_event_has_a_name_an_item_and_its_type():
@@ -217,10 +218,8 @@ async def test_the_streamed_text_is_the_output():
 
 async def test_max_turns_is_raised_after_the_events_before_it():
     result = Runner.run_streamed(agent(adding(), "3", tools=[add]), "go", max_turns=1)
-    seen: list[Any] = []
-    with pytest.raises(MaxTurnsExceeded):
-        async for event in result.stream_events():
-            seen.append(event)  # noqa: PERF401
+    seen, error = await until_raised(result)
+    assert isinstance(error, MaxTurnsExceeded)
     assert names(seen)[-1] == "tool_output"
     assert (result.is_complete, type(result.run_loop_exception)) == (True, MaxTurnsExceeded)
 
@@ -242,11 +241,8 @@ async def test_a_tripwire_is_raised_after_the_events_before_it(parallel):
 async def test_any_other_error_is_raised_after_the_events_before_it_to_every_reader(error):
     result = Runner.run_streamed(agent(adding(), error, tools=[add]), "go")
     for _ in range(2):
-        seen: list[Any] = []
-        with pytest.raises(type(error)) as raised:
-            async for event in result.stream_events():
-                seen.append(event)  # noqa: PERF401
-        assert raised.value is error
+        seen, raised = await until_raised(result)
+        assert raised is error
         assert "tool_output" in names(seen)
 
 
@@ -280,11 +276,16 @@ async def test_a_stream_that_is_left_early_still_finishes_and_persists():
 
 async def test_a_stream_that_nobody_reads_finishes_and_persists():
     store = MemoryStore()
-    Runner.run_streamed(agent(adding(), "3", tools=[add]), "go", store=store, session="s", run_id="r")
+    done = asyncio.Event()
+
+    class Hooks(RunHooks):
+        async def on_agent_end(self, context, agent, output):
+            done.set()
+
+    Runner.run_streamed(agent(adding(), "3", tools=[add]), "go", store=store, session="s", run_id="r", hooks=Hooks())
     gc.collect()
     async with asyncio.timeout(5):
-        while not [one for one in (await store.runs()).runs if one.standing == "done"]:
-            await asyncio.sleep(0)
+        await done.wait()
     assert len(await store.session_items("s")) == 4
 
 

@@ -11,6 +11,7 @@ from flowcore import (
     ModelRetrySettings,
     ModelSettings,
     RequestUsage,
+    RunContextWrapper,
     RunHooks,
     Runner,
     RunState,
@@ -108,7 +109,8 @@ async def test_usage_is_the_same_run_streamed_and_resumed_here_and_elsewhere(way
         return agent(step(adding(), 10, 2, cached=3), step(deleting(), 20, 3), step("done", 30, 4, reasoning=2),
                      tools=[add, delete])  # fmt: skip
 
-    plain = agent(step(adding(), 10, 2, cached=3), step(adding("c2"), 20, 3), step("done", 30, 4, reasoning=2), tools=[add])
+    steps = step(adding(), 10, 2, cached=3), step(adding("c2"), 20, 3), step("done", 30, 4, reasoning=2)
+    plain = agent(*steps, tools=[add])
     whole = (await go(way, plain)).context_wrapper.usage
     for elsewhere in (False, True):
         mine = clerk()
@@ -195,7 +197,8 @@ async def test_a_nested_agent_that_failed_before_a_pause_counts_once(way):
         state.approve(state.get_interruptions()[0])
         result = await go(way, outer, state)
         assert result.context_wrapper.usage.total_tokens == total
-    assert sorted(requests(result.context_wrapper.usage)) == [(0, 0, 0), (5, 1, 6), (10, 2, 12), (20, 3, 23), (30, 4, 34)]
+    found = sorted(requests(result.context_wrapper.usage))
+    assert found == [(0, 0, 0), (5, 1, 6), (10, 2, 12), (20, 3, 23), (30, 4, 34)]
 
 
 @ways
@@ -225,18 +228,6 @@ async def test_a_run_inside_a_guardrail_or_a_tool_counts_where_it_shares_the_con
 
 @ways
 async def test_a_tool_adds_what_it_used_itself(way):
-    @function_tool
-    async def ask(ctx_: int) -> str:
-        """Ask."""
-        return "asked"
-
-    @function_tool
-    async def think(ctx: Any, x: int) -> str:
-        """Think."""
-        return "thought"
-
-    from flowcore import RunContextWrapper
-
     @function_tool
     async def spend(ctx: RunContextWrapper[Any], x: int) -> str:
         """Spend."""
