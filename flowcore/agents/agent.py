@@ -208,8 +208,23 @@ class AgentSpec(Generic[TContext]):
         }
         if "failure_error_function" in config:
             how["failure_error_function"] = config["failure_error_function"]
-        asking = [(one, one.function_tools(context, self, **how)) for one in self.mcp_servers]
-        asked = await asyncio.gather(*(listing if around is None else around(one, listing) for one, listing in asking))
+        reserved = {tool.name for tool in self.tools}
+        if how["include_server_in_tool_names"]:
+            reserved |= {one.tool_name for one in self.resolved_handoffs}
+            how["reserved_tool_names"] = reserved
+
+        async def ask(server: Any) -> list[FunctionTool]:
+            listing = server.function_tools(context, self, **how)
+            tools: list[FunctionTool] = await (listing if around is None else around(server, listing))
+            return tools
+
+        if len({one.name for one in self.mcp_servers}) == len(self.mcp_servers) or len(how) < 3:
+            asked = await asyncio.gather(*map(ask, self.mcp_servers))
+        else:  # servers of one name: each names its tools other than those before it
+            asked = []
+            for server in self.mcp_servers:
+                asked.append(await ask(server))
+                reserved |= {tool.name for tool in asked[-1]}
         tools: list[FunctionTool] = []
         for server, found in zip(self.mcp_servers, asked, strict=True):
             names = {tool.name for tool in (*tools, *self.tools)}

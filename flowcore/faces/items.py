@@ -296,6 +296,8 @@ class ToolApprovalItem(RunItem):
         self.request = request
         if request is not None:
             self._raw = None
+            asked = request.data if isinstance(request.data, dict) else {}
+            tool_origin = tool_origin or ToolOrigin.from_json_dict(asked.get("origin"))
             tool_origin = tool_origin or described_tools(agent.tools).get(self.tool_name or "", UNKNOWN).origin
         self.tool_origin = tool_origin
 
