@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import itertools
 import os
 import subprocess
+import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
+from flowcore.machine.facts import Started, Transition
 from flowcore.stores import PostgresStore
+from flowcore.stores.base import Append, Owner, SessionWrite
 
 _numbers = itertools.count()
 
@@ -42,11 +44,6 @@ class Server:
         with psycopg.connect(self.dsn, autocommit=True) as connection:
             cursor = connection.execute(sql.encode(), given or None)
             return cursor.fetchall() if cursor.description else []
-
-    def restart(self) -> None:
-        """Stop the server, at once, and start it again."""
-        self.halt()
-        self.start()
 
     def halt(self) -> None:
         """Stop the server as if it crashed."""
@@ -79,16 +76,69 @@ def server() -> Server:
     return made
 
 
-@contextmanager
-def own_server(**given: Any) -> Iterator[Server]:
-    """One for a test that stops it."""
-    made = Server(**given)
-    try:
-        yield made
-    finally:
-        made.end()
-
-
 def new_store(**given: Any) -> PostgresStore:
     """A store in a schema of its own."""
     return PostgresStore(server().dsn, **{"schema": f"test {next(_numbers)}", **given})
+
+
+class Cutter:
+    """Stands between a store and the server, on a socket of its own; may lose an answer with its connection."""
+
+    def __init__(self, folder: Path, behind: Server) -> None:
+        self.dsn = f"postgresql://postgres@/postgres?host={folder}"
+        self.cuts = 0
+        self._here = folder / ".s.PGSQL.5432"
+        self._there = Path(behind._socket()) / ".s.PGSQL.5432"
+        self._mark: bytes | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Cutter:
+        self._listener = await asyncio.start_unix_server(self._serve, self._here)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._listener.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def lose(self, mark: bytes) -> None:
+        """The next answer with this in it never arrives, nor anything after it."""
+        self._mark = mark
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        their_reader, their_writer = await asyncio.open_unix_connection(self._there)
+        for one in (self._pump(reader, their_writer, False), self._pump(their_reader, writer, True)):
+            task = asyncio.create_task(one)
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answers: bool) -> None:
+        try:
+            while data := await reader.read(1 << 20):
+                if answers and self._mark is not None and self._mark in data:
+                    self._mark, self.cuts = None, self.cuts + 1
+                    return
+                writer.write(data)
+                await writer.drain()
+        except OSError:
+            pass
+        finally:
+            writer.close()
+
+
+async def race(dsn: str, schema: str) -> None:
+    """Admit a run of its own, append to it and to a session of all as fast as others let."""
+    store = PostgresStore(dsn, schema=schema)
+    owner = Owner.this_process()
+    run = owner.id
+    claim = await store.admit(Append(run, run, [Started(0, 1.0, 1.0, "a", 1, "g", "f", {}, {}, run)]), owner)
+    for seq in range(1, 51):
+        fact = Transition(seq, 1.0, 1.0, "a", seq, "on", "b", seq + 1, {"text": "x" * 200})
+        writes = [SessionWrite("shared", seq, [run])] if seq % 5 == 0 else []
+        assert await store.append([Append(run, run, [fact], writes=writes)], claim) == [None]
+    await store.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(race(sys.argv[1], sys.argv[2]))

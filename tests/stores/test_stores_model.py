@@ -316,5 +316,5 @@ def _case(machine: type[Stores], examples: int) -> Any:
 
 
 TestSqliteStores = _case(SqliteStores, 80)
-TestPostgresStores = _case(PostgresStores, 5)
+TestPostgresStores = _case(PostgresStores, 4)
 TestMemoryStores = _case(MemoryStores, 60)
