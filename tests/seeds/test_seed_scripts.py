@@ -38,6 +38,6 @@ def test_a_users_program_runs_after_the_import_change(file: Path, tmp_path: Path
             capture_output=True, text=True, encoding="utf-8", timeout=60, cwd=tmp_path, env=environment(server.url),
         )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == laid.prints
+    assert [line.rstrip() for line in done.stdout.splitlines()] == laid.prints
     assert not server.unsaid
     assert done.stderr == ""

@@ -4,6 +4,8 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+from agents import Agent, Model, ModelProvider, ModelResponse, RunConfig, Runner, Usage
+from agents.models.interface import ModelTracing
 from openai.types.responses import (
     Response,
     ResponseCompletedEvent,
@@ -11,9 +13,6 @@ from openai.types.responses import (
     ResponseOutputText,
     ResponseTextDeltaEvent,
 )
-
-from agents import Agent, Model, ModelProvider, ModelResponse, RunConfig, Runner, Usage
-from agents.models.interface import ModelTracing
 
 
 def message(text: str) -> ResponseOutputMessage:

@@ -9,7 +9,6 @@
 import asyncio
 
 import openai
-
 from agents import Agent, Runner
 from agents.exceptions import AgentsException, ModelBehaviorError, ModelRefusalError, UserError
 from agents.model_settings import ModelSettings

@@ -9,8 +9,6 @@
 # prints> withheld: {'length': 24}
 import asyncio
 
-from pydantic import BaseModel
-
 from agents import (
     Agent,
     GuardrailFunctionOutput,
@@ -22,6 +20,7 @@ from agents import (
     input_guardrail,
     output_guardrail,
 )
+from pydantic import BaseModel
 
 
 class Verdict(BaseModel):

@@ -12,11 +12,10 @@
 # prints> {"assistant": "Spanish Agent"}
 import asyncio
 
-from pydantic import BaseModel
-
 from agents import Agent, HandoffInputData, HandoffOutputItem, RunContextWrapper, Runner, function_tool, handoff
 from agents.extensions import handoff_filters
 from agents.extensions.handoff_prompt import RECOMMENDED_PROMPT_PREFIX
+from pydantic import BaseModel
 
 seen = []
 

@@ -6,8 +6,6 @@
 # prints> ModelSettings 0.1 True 0.9
 import asyncio
 
-from openai.types.shared import Reasoning
-
 from agents import (
     Agent,
     ModelRetryBackoffSettings,
@@ -18,6 +16,7 @@ from agents import (
     function_tool,
     retry_policies,
 )
+from openai.types.shared import Reasoning
 
 settings = ModelSettings(
     temperature=0.1,

@@ -13,10 +13,9 @@
 import asyncio
 from typing import Any
 
-from pydantic import BaseModel
-
 from agents import Agent, FunctionTool, RunContextWrapper, Runner, UserError, function_tool
 from agents.tool_context import ToolContext
+from pydantic import BaseModel
 
 
 class Args(BaseModel):

@@ -3,9 +3,8 @@
 # prints> 11 pieces, complete: True
 import asyncio
 
-from openai.types.responses import ResponseTextDeltaEvent
-
 from agents import Agent, Runner
+from openai.types.responses import ResponseTextDeltaEvent
 
 
 async def main():

@@ -13,9 +13,8 @@
 import asyncio
 from dataclasses import dataclass
 
-from pydantic import BaseModel
-
 from agents import Agent, AgentOutputSchema, ModelBehaviorError, Runner, UserError
+from pydantic import BaseModel
 
 
 class CalendarEvent(BaseModel):

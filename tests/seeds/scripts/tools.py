@@ -13,9 +13,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import BaseModel
-
 from agents import Agent, RunContextWrapper, Runner, function_tool
+from pydantic import BaseModel
 
 
 @dataclass
