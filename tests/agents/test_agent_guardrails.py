@@ -192,7 +192,7 @@ async def test_results_of_all_guardrails_stand_on_the_result_and_the_exception()
 async def test_guardrail_results_are_read_from_the_journal_in_another_process():
     clerk = agent("fine", input_guardrails=[judging(name="j")])
     result = await Runner.run(clerk, "go")
-    result._options.results.clear()
+    result._options.results = ()
     (found,) = result.input_guardrail_results
     assert found.guardrail is clerk.input_guardrails[0]
     assert found.output.output_info == {"looked at": "go"}

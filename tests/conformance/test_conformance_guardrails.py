@@ -375,7 +375,7 @@ async def test_a_result_that_is_read_from_the_journal_has_the_output_that_was_ju
         result: Any = await Runner.run(clerk, "go")
     except OutputGuardrailTripwireTriggered as error:
         result = error.run_data.result  # type: ignore[union-attr]
-    result._options.results.clear()  # what only this process knows
+    result._options.results = ()  # what only this process knows
     (found,) = result.output_guardrail_results
     assert (found.guardrail, found.agent_output, found.agent) == (judge, [1], clerk)
     assert found.output == GuardrailFunctionOutput("info of one", trips)
