@@ -240,6 +240,22 @@ async def test_a_tool_adds_what_it_used_itself(way):
 
 
 @ways
+async def test_what_a_tool_added_goes_along_with_a_state(way):
+    @function_tool
+    async def spend(ctx: RunContextWrapper[Any], x: int) -> str:
+        """Spend."""
+        ctx.usage.add(used(3, 1))
+        return "spent"
+
+    calls = [function_call("spend", {"x": 1}, "c1"), deleting()]
+    clerk = agent(step(calls, 10, 2), step("done", 20, 3), tools=[spend, delete])
+    state = await RunState.from_string(clerk, (await go(way, clerk)).to_state().to_string())
+    assert numbers(state.usage) == (2, 13, 3, 16)
+    state.approve(state.get_interruptions()[0])
+    assert numbers((await go(way, clerk, state)).context_wrapper.usage) == (3, 33, 6, 39)
+
+
+@ways
 async def test_hooks_and_tools_see_what_was_used_until_then(way):
     seen: list[tuple[str, int, int]] = []
 

@@ -127,6 +127,7 @@ async def given(
     if hooks is not None or own is not None:
         await fire("on_tool_end", hooks, own, tool_ctx, agent, tool, value)
     options.values[ctx.visit, call_id] = value
+    options.wrapper(ctx)  # what the tool added to the usage is written down with its record
     record: dict[str, Any] = {"item": function_output(call_id, tool.wire_output(value) if told is None else told)}
     if verdicts:
         record["verdicts"] = verdicts

@@ -49,6 +49,7 @@ async def ask(
         else:
             found = await judge.run(wrapper, agent, subject)
         options.found((found,))
+        options.wrapper(ctx)  # what it added to the usage is written down with its verdict
         return {
             "guardrail": judge.get_name(),
             "kind": kind,
