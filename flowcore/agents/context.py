@@ -64,25 +64,25 @@ class Approvals:
         decision.arguments = getattr(item, "arguments", None)
         self.calls = {**self.calls, (tool, item.call_id): decision}
         if decision.always:
-            self.tools = {**self.tools, tool: decision}
+            self.tools = {**self.tools, kept_as(tool, getattr(item, "server_label", None)): decision}
 
-    def given(self, tool: str, call_id: str, arguments: str) -> Decision | None:
+    def given(self, tool: str, call_id: str, arguments: str, label: str | None = None) -> Decision | None:
         """What one of the app's functions decided of this very call, or of all of its tool's."""
         found = self.calls.get((tool, call_id))
         if found is not None and found.arguments in (None, arguments):
             return found
-        return self.tools.get(tool)
+        return self.tools.get(kept_as(tool, label))
 
     def find(self, tool: str, call_id: str) -> Decision | None:
         """What was decided of a call: itself, or all of its tool's."""
         which = (tool, call_id)
         return self.calls.get(which) or self.told.get(which) or self.tools.get(tool)
 
-    def tell(self, tool: str, call_id: str, decision: Decision) -> None:
+    def tell(self, tool: str, call_id: str, decision: Decision, label: str | None = None) -> None:
         """Take in what the run was told of a call that it asked about."""
         self.told = {**self.told, (tool, call_id): decision}
         if decision.always:
-            self.tools = {**self.tools, tool: decision}
+            self.tools = {**self.tools, kept_as(tool, label): decision}
 
     def learn(self, facts: Iterable[Fact]) -> None:
         """Take in what a journal tells of calls that were asked about."""
@@ -92,7 +92,13 @@ class Approvals:
                 asked[fact.key] = fact.data
             elif isinstance(fact, Signal) and fact.accepted and fact.key in asked:
                 decision, call = Decision.of(fact.value), asked[fact.key]
-                self.tell(call["tool"], call["call_id"], decision)
+                self.tell(call["tool"], call["call_id"], decision, call.get("server_label"))
+
+
+def kept_as(tool: str, label: str | None) -> str:
+    """Under what a decision about all calls of a tool is kept. ``label``: of the hosted server that it belongs to; two
+    of them may have tools of one name."""
+    return tool if label is None else f"mcp:{label}/{tool}"
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)

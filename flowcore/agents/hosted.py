@@ -247,6 +247,12 @@ class HostedMCPTool:
         return approval_response(request["id"], said["approve"], said.get("reason"))
 
 
+def servers_for(agent: Any, request: Item) -> list[HostedMCPTool]:
+    """The hosted servers of an agent that a request for approval is from."""
+    label = request.get("server_label")
+    return [one for one in agent.tools if isinstance(one, HostedMCPTool) and one.server_label == label]
+
+
 def approval_response(request_id: str, approve: bool, reason: str | None = None) -> Item:
     """The input item that answers an ``mcp_approval_request``; a ``reason`` goes with a rejection."""
     item: Item = {"type": "mcp_approval_response", "approval_request_id": request_id, "approve": approve}

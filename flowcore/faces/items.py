@@ -318,6 +318,12 @@ class ToolApprovalItem(RunItem):
         return f"{self.tool_namespace}.{name}" if name and self.tool_namespace else name
 
     @property
+    def server_label(self) -> str | None:
+        """The provider's server that the call is for; None of a call that is made here."""
+        label: str | None = self.item.get("server_label")
+        return label
+
+    @property
     def arguments(self) -> str | None:
         """The arguments as the model wrote them, JSON text, or a custom tool's input; None of a call that has none."""
         found = self.item.get("arguments", self.item.get("input"))

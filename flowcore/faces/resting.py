@@ -8,7 +8,7 @@ from typing import Any
 
 from flowcore.agents.agent import AgentSpec as Agent
 from flowcore.agents.as_tool import AgentTool
-from flowcore.agents.context import APPROVAL
+from flowcore.agents.context import APPROVAL, kept_as
 from flowcore.agents.loop.state import AgentState
 from flowcore.errors import UserError
 from flowcore.faces.spending import Below, summed
@@ -64,6 +64,21 @@ def asked_by(request: OpenRequest) -> dict[str, Any]:
 def bound_to(request: OpenRequest) -> tuple[str, str, str]:
     asked = asked_by(request)
     return asked["tool"], asked["call_id"], asked["arguments"]
+
+
+def call_of(asked: Mapping[str, Any]) -> Item:
+    """The call that a request asks about, in wire form."""
+    call = {"name": asked["tool"], "arguments": asked["arguments"]}
+    if isinstance(asked.get("server_label"), str):
+        return {"type": "mcp_approval_request", "id": asked["call_id"], **call, "server_label": asked["server_label"]}
+    item: Item = {"type": "function_call", **call, "call_id": asked["call_id"]}
+    return {**item, "namespace": asked["namespace"]} if isinstance(asked.get("namespace"), str) else item
+
+
+def tool_of(request: OpenRequest) -> str:
+    """Under what a decision about all calls of a request's tool is kept."""
+    asked = asked_by(request)
+    return kept_as(asked["tool"], asked.get("server_label"))
 
 
 def told_of(request: OpenRequest) -> str:

@@ -28,6 +28,8 @@ from flowcore.errors import (
 )
 from flowcore.faces.items import (
     HandoffOutputItem,
+    MCPApprovalRequestItem,
+    MCPApprovalResponseItem,
     RunItem,
     ToolApprovalItem,
     ToolCallItem,
@@ -36,7 +38,7 @@ from flowcore.faces.items import (
     responses,
     run_items,
 )
-from flowcore.faces.resting import agent_called
+from flowcore.faces.resting import agent_called, call_of
 from flowcore.faces.run_state import RunState
 from flowcore.faces.spending import Below, Spent, below, nested_requests
 from flowcore.faces.stream import AgentUpdatedStreamEvent, StreamEvent, Translator
@@ -206,10 +208,8 @@ class RunResultBase:
         found = []
         for request in self._requests if self.run.standing == "waiting" else ():
             if request.kind == APPROVAL:
-                item = {"type": "function_call", "name": request.data["tool"], "call_id": request.data["call_id"],
-                        "arguments": request.data["arguments"]}  # fmt: skip
                 agent = agent_called(request.data["agent"], self._crew.agents) or self.last_agent
-                found.append(ToolApprovalItem.of(agent, item, request=request))
+                found.append(ToolApprovalItem.of(agent, call_of(request.data), request=request))
         return found
 
     @property
@@ -524,6 +524,16 @@ def _max_turns(run: Run, limits: dict[str, Any] | None) -> int | None:
     return most
 
 
+_OUTCOMES = (ToolCallOutputItem, HandoffOutputItem, MCPApprovalResponseItem)
+
+
+def _is_call(item: RunItem, call_id: str) -> bool:
+    """Whether an item is the call of this id that was asked about."""
+    if isinstance(item, MCPApprovalRequestItem):
+        return item.item.get("id") == call_id
+    return isinstance(item, ToolCallItem) and item.call_id == call_id
+
+
 def brought(state: AgentState, facts: Sequence[Fact], crew: Crew, options: Options) -> list[RunItem]:
     """What a run brought, calls that were asked about among it; what ``prepare`` makes of the input isn't."""
     mine = [fact for fact in facts if fact.node != "prepare"]
@@ -531,10 +541,10 @@ def brought(state: AgentState, facts: Sequence[Fact], crew: Crew, options: Optio
     asked = [fact for fact in facts if isinstance(fact, Request) and fact.kind == APPROVAL]
     for request in asked:
         data: Any = request.data
-        called = [i for i, one in enumerate(items) if isinstance(one, ToolCallItem) and one.call_id == data["call_id"]]
+        called = [i for i, one in enumerate(items) if _is_call(one, data["call_id"])]
         if called:
             call, at = items[called[-1]], called[-1] + 1
-            while at < len(items) and not isinstance(items[at], (ToolCallOutputItem, HandoffOutputItem)):
+            while at < len(items) and not isinstance(items[at], _OUTCOMES):
                 at += 1  # behind what came with the call, before what came of it
             items.insert(at, ToolApprovalItem.of(call.agent, call.item, request=None))
     return items

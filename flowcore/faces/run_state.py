@@ -25,7 +25,7 @@ from flowcore.engine.run import Run, load
 from flowcore.errors import GraphChanged, NotPaused, StoreError, UserError
 from flowcore.faces.context_json import Deserializer, Serializer, context_from_json, context_to_json
 from flowcore.faces.items import ToolApprovalItem
-from flowcore.faces.resting import View, agent_called, asked_by, bound_to, graph_of, told_of
+from flowcore.faces.resting import View, agent_called, asked_by, bound_to, call_of, graph_of, told_of, tool_of
 from flowcore.faces.spending import below as spent_below
 from flowcore.faces.spending import below_carried
 from flowcore.faces.state_json import SCHEMA, checked_decisions, checked_state
@@ -208,13 +208,8 @@ class RunState(Generic[TContext]):
 
     def _item(self, request: OpenRequest) -> ToolApprovalItem:
         asked = asked_by(request)
-        item: Item = {
-            "type": "function_call", "name": asked["tool"], "call_id": asked["call_id"], "arguments": asked["arguments"]
-        }  # fmt: skip
-        if isinstance(asked.get("namespace"), str):
-            item["namespace"] = asked["namespace"]
         agent = agent_called(asked["agent"], self._crew.agents) or self.current_agent
-        return ToolApprovalItem(agent, item, request=replace(request, data=copy_json(request.data)))
+        return ToolApprovalItem(agent, call_of(asked), request=replace(request, data=copy_json(request.data)))
 
     def approve(self, approval_item: ToolApprovalItem, always_approve: bool = False) -> None:
         """Let a call be made when the run goes on; with ``always_approve`` every one of this tool by this run.
@@ -494,11 +489,11 @@ class RunState(Generic[TContext]):
         sends it again."""
         now = CLOCK.time()
         decisions = dict(self._decisions)
-        tools = {(one.run, one.key): asked_by(one)["tool"] for one in view.requests}
+        tools = {(one.run, one.key): tool_of(one) for one in view.requests}
         for (run, key), decision in self._decisions.items():
             if decision.get("always"):
                 for other in view.requests:
-                    if other.run == run and asked_by(other)["tool"] == tools[run, key]:
+                    if other.run == run and tool_of(other) == tools[run, key]:
                         decisions.setdefault((run, other.key), decision)
         letters = [
             letter(run, "answer", key, True if decision == {"approve": True} else decision, view.length, now)

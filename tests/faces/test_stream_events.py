@@ -5,6 +5,7 @@ from faces_making import ADD, add, agent, delete
 
 from flowcore import (
     AgentUpdatedStreamEvent,
+    HostedMCPTool,
     MessageOutputItem,
     RawResponsesStreamEvent,
     RunItemStreamEvent,
@@ -60,7 +61,8 @@ HOSTED = {
 
 @pytest.mark.parametrize("name", HOSTED)
 async def test_what_a_provider_does_has_events_of_its_own(name):
-    clerk = agent([HOSTED[name], message("done")])
+    server = HostedMCPTool({"type": "mcp", "server_label": "s", "server_url": "https://example.org"})
+    clerk = agent([HOSTED[name], message("done")], tools=[server])
     assert await told(Runner.run_streamed(clerk, "go")) == ["Assistant", "raw", name, "message_output_created"]
 
 

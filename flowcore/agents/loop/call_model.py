@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from flowcore.agents.agent import AgentSpec, always_offered, offered
 from flowcore.agents.handoffs import Handoff
+from flowcore.agents.hosted import servers_for
 from flowcore.agents.items import input_items, is_message, refusal_of, text_of, user_message
 from flowcore.agents.lifecycle import fire, hears
 from flowcore.agents.loop.ends import final_update, handled, told_of
@@ -455,22 +456,30 @@ def _classify(
     if calls:
         handoffs = {one.tool_name for one in turn.handoffs} if turn.handoffs else ()
         ours = [call for call in calls if call["type"] != "function_call" or call["name"] not in handoffs]
+        for call in ours:
+            if call["type"] == "mcp_approval_request" and not servers_for(turn.agent, call):
+                raise ModelBehaviorError(f"MCP server label {call.get('server_label')} not found")
         if options.config.tool_not_found_behavior == "raise_error":
             tools = turn.agent.tools_by_name if turn.tools is turn.agent.tools else qualified_tools(turn.tools)
             for call in ours:
                 if call["type"] == "function_call" and called_tool(tools, call) is None:
                     raise ModelBehaviorError(f"Tool {called_name(call)} not found in agent {turn.agent.name}")
         if ours:
-            used = {} if turn.agent.name in state.used_tools else {"used_tools": {turn.agent.name: True}}
-            return "tool_calls", used, []
+            return "tool_calls", _used(state, turn), []
         return "handoff", {}, []
     message = next((item for item in reversed(output) if is_message(item)), None)
     if message is None:
-        return ("again" if output or not turn.agent.output_schema.is_plain_text() else "output"), {}, []
+        used = _used(state, turn) if any(str(item.get("type")).endswith("_call") for item in output) else {}
+        return ("again" if output or not turn.agent.output_schema.is_plain_text() else "output"), used, []
     refused = refusal_of(message)
     if refused is not None:
         return "refused", {"refused": refused}, []
     return _final(state, turn, text_of(message), options)
+
+
+def _used(state: AgentState, turn: Turn) -> dict[str, Any]:
+    """The update that notes that the agent has used a tool, of its own or of the provider's."""
+    return {} if turn.agent.name in state.used_tools else {"used_tools": {turn.agent.name: True}}
 
 
 def _final(state: AgentState, turn: Turn, text: str, options: Options) -> tuple[Any, dict[str, Any], list[Item]]:

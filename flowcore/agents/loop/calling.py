@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic_core import to_jsonable_python
 
 from flowcore.agents.agent import AgentSpec
-from flowcore.agents.context import Decision, RunContextWrapper, ToolContext
+from flowcore.agents.context import Decision, RunContextWrapper, ToolContext, kept_as
 from flowcore.agents.items import function_output
 from flowcore.agents.lifecycle import fire
 from flowcore.agents.options import Options
@@ -43,6 +43,16 @@ class Call:
     def name(self) -> str:
         """The tool's name, with its namespace where it has one."""
         return str(getattr(self.tool, "qualified_name", None) or self.item["name"])
+
+    @property
+    def label(self) -> str | None:
+        """The hosted server that it's for; None of any other call."""
+        return str(self.item.get("server_label")) if self.item["type"] == "mcp_approval_request" else None
+
+    @property
+    def kept_as(self) -> str:
+        """Under what a decision about all calls of its tool is kept."""
+        return kept_as(self.name, self.label)
 
     @property
     def arguments(self) -> str:

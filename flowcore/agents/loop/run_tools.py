@@ -190,7 +190,7 @@ async def _ask(
         if call.question in ctx.answers:
             decision = Decision.of(ctx.answers[call.question])
             if decision.always:
-                orders[call.name] = decision
+                orders[call.kept_as] = decision
     for call in calls:
         if call.key in visit.effects and not isinstance(call.tool, AgentTool):
             ready.append(call)
@@ -199,7 +199,7 @@ async def _ask(
             if not await _needs_approval(ctx, options, wrapper, agent, call):
                 ready.append(call)
                 continue
-            call.decision = orders.get(call.name)
+            call.decision = orders.get(call.kept_as)
             if call.decision is not None:
                 ready.append(call)
                 continue
@@ -212,16 +212,18 @@ async def _ask(
             origin = describe(call.tool).origin
             if origin is not None and origin.mcp_server_name is not None:  # nobody else could tell it elsewhere
                 asked["origin"] = origin.to_json_dict()
+            if call.label is not None:
+                asked["server_label"] = call.label
             await ctx.request(call.question, asked, kind=APPROVAL)
         if call.question not in ctx.answers:
-            known = orders.get(call.name)
-            known = known or wrapper.approvals.given(call.name, call_id_of(call.item), call.arguments)
+            known = orders.get(call.kept_as)
+            known = known or wrapper.approvals.given(call.name, call_id_of(call.item), call.arguments, call.label)
             if known is not None:
                 await ctx.answer(call.question, known.as_answer())
         if call.question in ctx.answers:
             call.decision = Decision.of(ctx.answers[call.question])
             ready.append(call)
-            wrapper.approvals.tell(call.name, call_id_of(call.item), call.decision)
+            wrapper.approvals.tell(call.name, call_id_of(call.item), call.decision, call.label)
     if orders:
         wrapper.approvals.tools = {**wrapper.approvals.tools, **orders}
     return ready
