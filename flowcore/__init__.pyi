@@ -263,6 +263,7 @@ from flowcore.sessions.sqlite import AsyncSQLiteSession as AsyncSQLiteSession
 from flowcore.sessions.sqlite import SQLiteSession as SQLiteSession
 from flowcore.sessions.store import StoreSession as StoreSession
 from flowcore.stores import MemoryStore as MemoryStore
+from flowcore.stores import PostgresStore as PostgresStore
 from flowcore.stores import SqliteStore as SqliteStore
 from flowcore.stores import Store as Store
 from flowcore.stores import open_store as open_store
@@ -435,6 +436,7 @@ __all__ = [
     "OutputGuardrailTripwireTriggered",
     "OutputTokensDetails",
     "Pause",
+    "PostgresStore",
     "Prompt",
     "Proof",
     "RawResponsesStreamEvent",

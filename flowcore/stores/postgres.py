@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
 import weakref
 from collections.abc import Collection, Sequence
@@ -50,6 +51,7 @@ class PostgresStore:
         self._address = Address(dsn, schema, float(timeout))
         self._connections = connections
         self._lanes: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Appends] = weakref.WeakKeyDictionary()
+        self._entering = threading.Lock()
         self._pid = os.getpid()
 
     def __repr__(self) -> str:
@@ -63,15 +65,16 @@ class PostgresStore:
         """The running loop's connections."""
         if self._pid != os.getpid():  # a forked child leaves its parent's alone
             _inherited.append(self._lanes)
-            self._lanes, self._pid = weakref.WeakKeyDictionary(), os.getpid()
+            self._lanes, self._pid, self._entering = weakref.WeakKeyDictionary(), os.getpid(), threading.Lock()
         loop = asyncio.get_running_loop()
         lane = self._lanes.get(loop)
         if lane is None:
-            for other, old in list(self._lanes.items()):
-                if other.is_closed():
-                    old.pool.abandon()
-                    del self._lanes[other]
-            lane = self._lanes[loop] = Appends(Pool(self._address, self._connections))
+            with self._entering:
+                for other, old in list(self._lanes.items()):
+                    if other.is_closed():
+                        old.pool.abandon()
+                        del self._lanes[other]
+                lane = self._lanes[loop] = Appends(Pool(self._address, self._connections))
         return lane
 
     def _pool(self) -> Pool:
@@ -82,8 +85,10 @@ class PostgresStore:
         if self._pid != os.getpid():
             return
         here = asyncio.get_running_loop()
-        for loop, lane in list(self._lanes.items()):
-            self._lanes.pop(loop, None)
+        with self._entering:
+            lanes = list(self._lanes.items())
+            self._lanes.clear()
+        for loop, lane in lanes:
             if loop is here:
                 await lane.close()
             elif loop.is_running():

@@ -16,7 +16,6 @@ from contextlib import asynccontextmanager
 from functools import lru_cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
-from urllib.parse import unquote
 
 from flowcore.errors import StoreError, UserError
 from flowcore.stores.postgres_schema import Names, prepare
@@ -68,11 +67,12 @@ class Address:
         self.timeout = timeout
         given = {**_ALIVE, "connect_timeout": max(2, round(timeout)), "application_name": "flowcore", **parts}
         self.conninfo: str = psycopg.conninfo.make_conninfo(**given)
-        secret = str(parts.get("password") or "")
-        self._secrets = sorted({one for one in (secret, unquote(secret)) if one}, key=len, reverse=True)
-        host = parts.get("host") or parts.get("hostaddr") or "localhost"
+        secrets = {str(parts.get("password") or ""), os.environ.get("PGPASSWORD", "")}
+        self._secrets = sorted(secrets - {""}, key=len, reverse=True)
+        host = parts.get("host") or parts.get("hostaddr") or os.environ.get("PGHOST") or "localhost"
         port = f":{parts['port']}" if parts.get("port") else ""
-        self.place = f"Postgres database '{parts.get('dbname') or ''}' at {host}{port}, schema '{schema}'"
+        name = parts.get("dbname") or os.environ.get("PGDATABASE")
+        self.place = f"Postgres database{f' {name!r}' if name else ''} at {host}{port}, schema '{schema}'"
 
     def error(self, error: BaseException) -> StoreError:
         """What the driver says, as a StoreError that names the database and no password."""
@@ -88,6 +88,7 @@ class Pool:
     def __init__(self, address: Address, size: int) -> None:
         self.address = address
         self.pid = os.getpid()
+        self._size = size
         self._turns = asyncio.Semaphore(size)
         self._idle: list[Connection] = []
         self._appender: Connection | None = None
@@ -178,12 +179,18 @@ class Pool:
                     if tried == TRIES or not ((lost and again) or is_crossed(error)):
                         raise self.address.error(error) from None
                     unsure = unsure or lost
+                except UnicodeDecodeError:
+                    raise StoreError(f"{self.address.place}: a text in it isn't UTF-8; the store is damaged") from None
         raise AssertionError
 
     async def close(self) -> None:
-        """Close every connection; what is under way fails."""
+        """Close every connection once what is under way has ended; what waits for its turn fails."""
         self._closed = True
+        for _ in range(self._size):
+            await self._turns.acquire()
         self.abandon()
+        for _ in range(self._size):
+            self._turns.release()
 
     def abandon(self) -> None:
         """``close``, from wherever: the loop may have ended."""

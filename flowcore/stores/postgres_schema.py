@@ -70,7 +70,8 @@ CREATE INDEX session_order ON @.session_item (session, position);
 CREATE INDEX session_run ON @.session_item (run) WHERE run IS NOT NULL;
 """
 
-# Functions, so that what has to be decided at the rows costs one round trip. `member`: a run's facts and all that they
+# Functions, so that what has to be decided at the rows costs one round trip. `one` and `plain`: a fact, and facts of
+# many runs, that bring nothing else. `member`: a run's facts and all that they
 # bring, whole or not at all. For a new root the lease is given with it.
 _FUNCTIONS = f"""
 CREATE FUNCTION @.lock_all(p_roots bytea[], p_sessions bigint[]) RETURNS void LANGUAGE plpgsql AS $body$
@@ -89,6 +90,25 @@ BEGIN
     END IF;
     INSERT INTO @.owner (id, host, pid, born, expires) VALUES (p_owner, p_host, p_pid, p_born, moment + p_seconds)
     ON CONFLICT (id) DO UPDATE SET expires = greatest(owner.expires, excluded.expires);
+END $body$;
+
+CREATE FUNCTION @.one(
+    p_root bytea, p_epoch bigint, p_nonce text, p_run bytea, p_seq bigint, p_kind text, p_node bytea, p_visit bigint,
+    p_on bytea, p_to bytea, p_at float8, p_payload bytea
+) RETURNS boolean LANGUAGE plpgsql AS $body$
+BEGIN
+    PERFORM 1 FROM @.run WHERE id = p_root AND epoch = p_epoch AND owner IS NOT NULL FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    IF p_run <> p_root AND NOT EXISTS (SELECT 1 FROM @.run WHERE id = p_run AND root = p_root) THEN
+        RETURN false;
+    END IF;
+    INSERT INTO @.fact (run, seq, kind, node, visit, "on", "to", at, nonce, payload)
+    SELECT p_run, p_seq, p_kind, p_node, p_visit, p_on, p_to, p_at, p_nonce, p_payload
+    WHERE EXISTS (SELECT 1 FROM @.fact WHERE run = p_run AND seq = p_seq - 1)
+    ON CONFLICT DO NOTHING;
+    RETURN FOUND;
 END $body$;
 
 CREATE FUNCTION @.plain(
@@ -347,6 +367,7 @@ class Names:
                 " 'pg_'"
             )
         self.schema = schema
+        self._known: dict[str, bytes] = {}
         self._quoted = '"' + schema.replace('"', '""') + '".'
 
     def create(self) -> bytes:
@@ -359,7 +380,10 @@ class Names:
 
     def sql(self, text: str) -> bytes:
         """A statement with parameters, ``@.`` standing for the schema."""
-        return text.replace("@.", self._quoted.replace("%", "%%")).encode()
+        known = self._known.get(text)
+        if known is None:
+            known = self._known[text] = text.replace("@.", self._quoted.replace("%", "%%")).encode()
+        return known
 
     def lock(self, kind: str, name: bytes = b"") -> int:
         """The number of an advisory lock: of the schema's making, of deletions, of a session."""

@@ -317,7 +317,11 @@ async def append(connection: Connection, names: Names, group: Group) -> list[lis
     other = [one for one in group if not _is_plain(one[0])]
     written: set[bytes] = set()
     told: list[list[str]] = []
-    if not other:
+    if len(group) == 1 and len(group[0][0]) == 1 and plain:
+        [given] = _facts(plain)
+        [done] = await (await connection.execute(names.sql(_ONE), given)).fetchone() or [False]
+        written = {given[3]} if done else written
+    elif not other:
         answer = await connection.execute(names.sql(_PLAIN), _plain(plain), binary=True)
         written = {run for (run,) in await answer.fetchall()}
     else:
@@ -364,14 +368,18 @@ def _is_plain(batch: Sequence[Packed]) -> bool:
 
 
 def _plain(group: Group) -> tuple[list[Any], ...]:
-    rows = [
+    return tuple(map(list, zip(*_facts(group), strict=True)))
+
+
+def _facts(group: Group) -> list[tuple[Any, ...]]:
+    """What _ONE and, column by column, _PLAIN are given."""
+    return [
         (
             utf8(one.member.root), claim.epoch, claim.nonce, utf8(one.member.run), row.seq, row.kind, utf8(row.node),
             row.visit, optional(row.on), optional(row.to), float(row.at), row.payload,
         )
         for batch, claim in group for one in batch for row in one.rows
     ]  # fmt: skip
-    return tuple(map(list, zip(*rows, strict=True)))
 
 
 async def _refusal(connection: Connection, names: Names, packed: Packed, claim: Claim) -> Exception | None:
@@ -409,6 +417,11 @@ async def _lock(connection: Connection, names: Names, roots: list[bytes], sessio
     await connection.execute(names.sql("SELECT @.lock_all(%b::bytea[], %b::bigint[])"), (roots, keys))
 
 
+_ONE = """
+SELECT @.one(
+    %b::bytea, %b::bigint, %b::text, %b::bytea, %b::bigint, %b::text, %b::bytea, %b::bigint, %b::bytea, %b::bytea,
+    %b::float8, %b::bytea
+)"""
 _PLAIN = """
 SELECT * FROM @.plain(
     %b::bytea[], %b::bigint[], %b::text[], %b::bytea[], %b::bigint[], %b::text[], %b::bytea[], %b::bigint[],
