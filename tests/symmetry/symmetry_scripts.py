@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any, Literal
 
 from hypothesis import strategies as st
@@ -13,8 +14,23 @@ Said = Literal["allow", "reject", "trip", "raise"]
 Decides = Literal["approve", "reject", "told", "approve always", "reject always"]
 
 
-@dataclass(frozen=True)
-class Guard:
+class _Short:
+    """Shown without what is as usual, so that a counterexample can be read, and pasted."""
+
+    def __repr__(self) -> str:
+        told = [
+            f"{one.name}={getattr(self, one.name)!r}"
+            for one in fields(self)  # type: ignore[arg-type]
+            if getattr(self, one.name) != one.default
+        ]
+        return f"{type(self).__name__}({', '.join(told)})"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(repr(self))
+
+
+@dataclass(frozen=True, repr=False)
+class Guard(_Short):
     """A guardrail. ``late``: of one beside the model, whether it speaks after the model."""
 
     verdict: Verdict = "pass"
@@ -22,8 +38,8 @@ class Guard:
     late: bool = False
 
 
-@dataclass(frozen=True)
-class Tool:
+@dataclass(frozen=True, repr=False)
+class Tool(_Short):
     """A tool. ``does``: what its function does; "flaky" raises once. ``steps``: turns of the loop that an async one
     takes. ``before``, ``after``: what its guardrails say. ``helper``: which helper it is, of an agent tool."""
 
@@ -43,8 +59,8 @@ class Tool:
     """Of an agent tool: whether an extractor makes its output."""
 
 
-@dataclass(frozen=True)
-class Call:
+@dataclass(frozen=True, repr=False)
+class Call(_Short):
     """A call in a reply. ``same``: its id is one that other calls have too."""
 
     tool: str
@@ -52,8 +68,8 @@ class Call:
     same: bool = False
 
 
-@dataclass(frozen=True)
-class Handoff:
+@dataclass(frozen=True, repr=False)
+class Handoff(_Short):
     """A handoff that an agent has. ``typed``: it takes input."""
 
     to: int
@@ -62,16 +78,16 @@ class Handoff:
     typed: bool = False
 
 
-@dataclass(frozen=True)
-class Go:
+@dataclass(frozen=True, repr=False)
+class Go(_Short):
     """A handoff in a reply."""
 
     to: int
     good: bool = True
 
 
-@dataclass(frozen=True)
-class Reply:
+@dataclass(frozen=True, repr=False)
+class Reply(_Short):
     """What a model says: ``text``; a "json" text is of the output type, "broken" isn't. ``fails``: how often it fails
     before that, and how."""
 
@@ -80,8 +96,8 @@ class Reply:
     error: Literal["retryable", "final", "foreign"] = "retryable"
 
 
-@dataclass(frozen=True)
-class Agent:
+@dataclass(frozen=True, repr=False)
+class Agent(_Short):
     """An agent: what it has, and what its model says at each turn."""
 
     tools: tuple[Tool, ...] = ()
@@ -95,8 +111,8 @@ class Agent:
     dynamic: bool = False
 
 
-@dataclass(frozen=True)
-class Script:
+@dataclass(frozen=True, repr=False)
+class Script(_Short):
     """A run: its agents (the first begins), helpers (agents that are tools), what it's configured with, and what its
     app does: decides, adds input, goes on after failures."""
 
@@ -104,7 +120,7 @@ class Script:
     helpers: tuple[Agent, ...] = ()
     items: bool = False
     hooks: bool = False
-    max_turns: int | None = 6
+    max_turns: int = 6
     max_tokens: int | None = None
     session: Literal["none", "own", "limited", "foreign", "compacting", "callback"] = "none"
     stored: bool = False
@@ -130,128 +146,149 @@ class Script:
 
 
 # -- the strategy ------------------------------------------------------------------------------------------------------
-
-FEW = st.integers(0, 2)
-seldom = st.sampled_from([False] * 5 + [True])
-TOOLS = ("t0", "t1", "t2")
+# Strategies cost more to make than to draw from: each is made once.
 
 
+@cache
 def _often(usual: Any, *others: Any, weight: int = 4) -> st.SearchStrategy[Any]:
     return st.sampled_from([usual] * weight + list(others))
 
 
-@st.composite
-def _tool(draw: st.DrawFn, name: str, helpers: tuple[int, ...]) -> Tool:
-    does = draw(st.sampled_from(["text", "text", "data", "raise", "told", "worded", "flaky", "slow", "slow raises"]))
-    if helpers and draw(st.integers(0, 2)) == 0:
-        return Tool(
-            name, "agent", approval=draw(_often("never", "always", "sometimes")), helper=draw(st.sampled_from(helpers)),
-            words=draw(st.booleans()), reads=draw(seldom),
-        )  # fmt: skip
-    guard = st.sampled_from([None] * 6 + ["allow", "reject", "trip", "raise"])
-    return Tool(
-        name,
-        does,
-        sync=does in ("text", "data", "told", "raise") and draw(seldom),
-        steps=draw(FEW),
-        approval=draw(_often("never", "always", "sometimes", weight=3)),
-        on_crash=draw(_often("retry", "ask", "fail", weight=6)),
-        before=draw(guard),
-        after=draw(guard),
-        custom=draw(seldom),
-    )
+TOOLS = ("t0", "t1", "t2")
+seldom = _often(False, True, weight=5)
+_APPROVAL = _often("never", "always", "sometimes", weight=3)
+_SAID = _often(None, "allow", "reject", "trip", "raise", weight=8)
+_VERDICT = _often("pass", "trip", "raise")
+_ARGUMENTS = _often("good", "other", "bad json", "wrong", weight=6)
+_DOES = st.sampled_from(("text", "text", "data", "raise", "told", "worded", "flaky", "slow", "slow raises"))
+_SYNC = ("text", "data", "raise", "told")
+_GUARDS = st.lists(st.builds(Guard, _VERDICT, st.booleans(), st.booleans()), min_size=1, max_size=2).map(tuple)
+_OUTPUT_GUARDS = st.lists(_VERDICT, min_size=1, max_size=2).map(tuple)
+_DECIDES = st.lists(
+    st.sampled_from(("approve", "approve", "reject", "told", "approve always", "reject always")), min_size=1, max_size=3
+).map(tuple)
 
 
-def _reply(tools: tuple[Tool, ...], handoffs: tuple[Handoff, ...], typed: bool) -> st.SearchStrategy[Reply]:
-    names = [one.name for one in tools]
-    call = st.builds(
-        Call,
-        st.sampled_from([*names, *names, *names, "nobody"] if names else ["nobody"]),
-        _often("good", "other", "bad json", "wrong", weight=6),
-        seldom,
-    )
-    part: st.SearchStrategy[Any] = st.sampled_from(["hosted", "reasoning", "text"])
+@cache
+def _tool(name: str, helpers: tuple[int, ...]) -> st.SearchStrategy[Tool]:
+    own = st.builds(
+        _made, st.just(name), _DOES, seldom, st.integers(0, 2), _APPROVAL, _often("retry", "ask", "fail", weight=6),
+        _SAID, _SAID, seldom,
+    )  # fmt: skip
+    if not helpers:
+        return own
+    nested = st.builds(
+        Tool, st.just(name), st.just("agent"), approval=_APPROVAL, helper=st.sampled_from(helpers), words=st.booleans(),
+        reads=seldom,
+    )  # fmt: skip
+    return st.one_of(own, own, nested)
+
+
+def _made(name: str, does: Any, sync: bool, *more: Any) -> Tool:
+    return Tool(name, does, sync and does in _SYNC, *more)
+
+
+@cache
+def _reply(names: tuple[str, ...], targets: tuple[int, ...], typed: bool) -> st.SearchStrategy[Reply]:
+    parts: list[Any] = [st.sampled_from(("hosted", "reasoning", "text"))]
     if names:
-        part = st.one_of(call, call, call, part)
-    if handoffs:
-        part = st.one_of(part, part, st.builds(Go, st.sampled_from([one.to for one in handoffs]), _often(True, False)))
-    ends = ["json", "json", "broken", "text", "empty", "refusal"] if typed else ["text", "text", "empty", "refusal"]
-    parts = st.one_of(
+        parts += [st.builds(Call, st.sampled_from(names * 4 + ("nobody",)), _ARGUMENTS, seldom)] * 3
+    if targets:
+        parts += [st.builds(Go, st.sampled_from(targets), _often(True, False))] * len(parts)
+    part = st.one_of(parts)
+    ends = ("json", "json", "broken", "text", "empty", "refusal") if typed else ("text", "text", "empty", "refusal")
+    said = st.one_of(
         st.lists(part, min_size=1, max_size=4).map(tuple),
         st.lists(part, min_size=1, max_size=3).map(tuple),
         st.lists(part, min_size=2, max_size=3).map(tuple),
         st.sampled_from([*((one,) for one in ends), ()]),
     )
-    return st.builds(Reply, parts, _often(0, 1, 2, 4, weight=9), st.sampled_from(["retryable", "final", "foreign"]))
+    return st.builds(Reply, said, _often(0, 1, 2, 4, weight=9), st.sampled_from(("retryable", "final", "foreign")))
 
 
-VERDICTS = _often("pass", "trip", "raise", weight=4)
-guards = st.lists(st.builds(Guard, VERDICTS, st.booleans(), st.booleans()), max_size=2).map(tuple)
+@cache
+def _tools(helpers: tuple[int, ...]) -> st.SearchStrategy[tuple[Tool, ...]]:
+    each = [_tool(name, helpers) for name in TOOLS]
+    return st.one_of([st.tuples(*each[:count]) for count in (0, 1, 2, 2, 3, 3)])
+
+
+@cache
+def _handoffs(others: int) -> st.SearchStrategy[tuple[Handoff, ...]]:
+    if not others:
+        return st.just(())
+    one = st.builds(
+        Handoff, st.integers(0, others - 1), _often("none", "same", "cut", "tools", "raise"), _often(None, True, False),
+        seldom,
+    )  # fmt: skip
+    return st.lists(one, unique_by=lambda one: one.to, max_size=2).map(tuple)
+
+
+@cache
+def _replies(names: tuple[str, ...], targets: tuple[int, ...], typed: bool) -> st.SearchStrategy[tuple[Reply, ...]]:
+    return st.lists(_reply(names, targets, typed), min_size=1, max_size=4).map(tuple)
+
+
+_NONE = st.just(())
+_SOME_GUARDS = st.one_of(_NONE, _NONE, _NONE, _NONE, _GUARDS)
+_SOME_OUTPUT_GUARDS = st.one_of(_NONE, _NONE, _NONE, _NONE, _OUTPUT_GUARDS)
+_BEHAVIOR = _often("run_llm_again", "stop_on_first_tool", "stop at t0", "function", weight=6)
 
 
 @st.composite
 def _agent(draw: st.DrawFn, others: int, helpers: tuple[int, ...]) -> Agent:
-    count = draw(st.sampled_from([0, 1, 2, 2, 3, 3]))
-    tools = tuple(draw(_tool(name, helpers)) for name in TOOLS[:count])
-    targets = draw(st.lists(st.integers(0, others - 1), unique=True, max_size=2)) if others else []
-    handoffs = tuple(
-        Handoff(to, draw(_often("none", "same", "cut", "tools", "raise")), draw(_often(None, True, False)), draw(seldom))
-        for to in targets
-    )
-    typed = draw(seldom)
+    tools, handoffs, typed = draw(_tools(helpers)), draw(_handoffs(others)), draw(seldom)
+    said = _replies(tuple(one.name for one in tools), tuple(one.to for one in handoffs), typed)
     return Agent(
-        tools,
-        handoffs,
-        tuple(draw(st.lists(_reply(tools, handoffs, typed), min_size=1, max_size=4))),
-        draw(guards) if draw(seldom) else (),
-        tuple(draw(st.lists(VERDICTS, min_size=1, max_size=2))) if draw(seldom) else (),
-        typed,
-        draw(_often("run_llm_again", "stop_on_first_tool", "stop at t0", "function", weight=6)),
-        draw(st.booleans()),
-        draw(seldom),
+        tools, handoffs, draw(said), draw(_SOME_GUARDS), draw(_SOME_OUTPUT_GUARDS), typed, draw(_BEHAVIOR),
+        draw(st.booleans()), draw(seldom),
+    )  # fmt: skip
+
+
+_agent_of = cache(_agent)
+_CREWS = {
+    (agents, helpers): st.tuples(
+        st.tuples(*[_agent_of(agents if agents > 1 else 0, tuple(range(helpers)))] * agents),
+        st.tuples(*(_agent_of(0, tuple(range(n + 1, helpers))) for n in range(helpers))),  # it has those after it
     )
+    for agents in (1, 2, 3)
+    for helpers in (0, 1, 2)
+}
+_HANDLED = ("max_turns", "model_refusal", "invalid_final_output", "over_budget")
+_USUAL = st.fixed_dictionaries(
+    {
+        "items": seldom,
+        "hooks": st.booleans(),
+        "max_turns": _often(6, 0, 1, 2, 3, weight=9),
+        "session": _often("none", "own", "limited", "foreign", "compacting", "callback", weight=5),
+        "stored": st.booleans(),
+        "unknown_told": st.booleans(),
+        "reasks": st.integers(0, 2),
+        "at_a_time": _often(None, 1, 2),
+        "decides": _DECIDES,
+        "one_by_one": seldom,
+        "tries": st.sampled_from((0, 1, 1, 2)),
+    }
+)
+_SELDOM = st.fixed_dictionaries(
+    {},
+    optional={
+        "max_tokens": st.sampled_from((15, 35)),
+        "handlers": st.lists(st.sampled_from(_HANDLED), unique=True, min_size=1).map(tuple),
+        "formatter": st.just(True),
+        "nest": st.just(True),
+        "run_filter": st.just(True),
+        "input_filter": st.just(True),
+        "pre_approval": st.just(True),
+        "run_guards": _GUARDS,
+        "run_output_guards": _OUTPUT_GUARDS,
+        "added": st.lists(st.sampled_from(("more", "even more")), min_size=1, max_size=2).map(tuple),
+    },
+)
+_SIZES = st.sampled_from([(a, h) for a in (1, 1, 2, 3) for h in (0, 0, 1, 2)])
 
 
 @st.composite
 def scripts(draw: st.DrawFn) -> Script:
     """Any script."""
-    agents = draw(st.sampled_from([1, 1, 2, 3]))
-    helpers = draw(st.sampled_from([0, 0, 1, 2]))
-    rare = draw(st.booleans())  # half of the scripts have nothing of what is seldom set
-    some = seldom if rare else st.just(False)
-    session = draw(_often("none", "own", "limited", "foreign", "compacting", "callback", weight=5))
-    return Script(
-        tuple(draw(_agent(agents if agents > 1 else 0, tuple(range(helpers)))) for _ in range(agents)),
-        tuple(draw(_agent(0, tuple(range(n + 1, helpers)))) for n in range(helpers)),  # it has those after it
-        items=draw(seldom),
-        hooks=draw(st.booleans()),
-        max_turns=draw(_often(6, 0, 1, 2, 3, None, weight=9)),
-        max_tokens=draw(_often(None, 15, 35)) if rare else None,
-        session=session,
-        stored=draw(st.booleans()),
-        handlers=tuple(
-            one for one in ("max_turns", "model_refusal", "invalid_final_output", "over_budget") if draw(some)
-        ),
-        unknown_told=draw(st.booleans()),
-        formatter=draw(some),
-        nest=draw(some),
-        run_filter=draw(some),
-        input_filter=draw(some),
-        reasks=draw(st.sampled_from([0, 1, 2])),
-        at_a_time=draw(_often(None, 1, 2)),
-        pre_approval=draw(some),
-        run_guards=draw(guards) if draw(some) else (),
-        run_output_guards=tuple(draw(st.lists(VERDICTS, max_size=1))) if draw(some) else (),
-        decides=tuple(
-            draw(
-                st.lists(
-                    st.sampled_from(["approve", "approve", "reject", "told", "approve always", "reject always"]),
-                    min_size=1,
-                    max_size=3,
-                )
-            )
-        ),
-        one_by_one=draw(seldom),
-        added=tuple(draw(st.lists(st.sampled_from(["more", "even more"]), max_size=2))) if draw(some) else (),
-        tries=draw(st.sampled_from([0, 1, 1, 2])),
-    )
+    agents, helpers = draw(_CREWS[draw(_SIZES)])
+    return Script(agents, helpers, **draw(_USUAL), **(draw(_SELDOM) if draw(st.booleans()) else {}))

@@ -165,14 +165,18 @@ class App:
     def __init__(self, script: Script) -> None:
         self.script = script
 
-    def chosen(self, interruptions: list[ToolApprovalItem]) -> list[tuple[ToolApprovalItem, dict[str, Any]]]:
+    def chosen(self, interruptions: list[ToolApprovalItem]) -> list[tuple[ToolApprovalItem, Any]]:
         """What it decides now."""
         now = interruptions[:1] if self.script.one_by_one else interruptions
         return [(one, _answer(self.script.decision(one.tool_name or ""))) for one in now]
 
     def tries_left(self, run: Run) -> bool:
         """Whether it tries a failed run again."""
-        return sum(isinstance(fact, Resumed) and fact.by == "resume" for fact in run.facts) < self.script.tries
+        tried, failed = 0, False
+        for fact in run.facts:
+            tried += failed and isinstance(fact, Resumed)
+            failed = isinstance(fact, Rested) and fact.standing == "failed"
+        return tried < self.script.tries
 
     def limits(self, run: Run, failed: bool) -> dict[str, Any] | None:
         """What it gives a failed run more of."""
@@ -198,7 +202,9 @@ class App:
         return text
 
 
-def _answer(decided: str) -> dict[str, Any]:
+def _answer(decided: str) -> Any:
+    if decided == "approve":
+        return True
     answer: dict[str, Any] = {"approve": decided.startswith("approve")}
     if decided == "told":
         answer["message"] = "not now"
@@ -387,6 +393,7 @@ class Stated(Awaited):
         mine = {(one.request.run, one.request.key): one for one in state.get_interruptions()}
         for one, decision in chosen:
             item = mine[one.request.run, one.request.key]
+            decision = {"approve": True} if decision is True else decision
             always = decision.get("always", False)
             if decision["approve"]:
                 state.approve(item, always_approve=always)
@@ -551,6 +558,8 @@ class Reopened(Way):
                     await send(run.store, ID, "input", value=[{"role": "user", "content": more}])
             elif run.standing == "failed" and self.app.tries_left(run):
                 await run.resume(limits=self.app.limits(run, True))
+                if self.calm:
+                    await run._let_go()
             else:
                 return True
             if self.calm:
