@@ -139,7 +139,8 @@ def same_form(facts: Sequence[Fact]) -> list[Any]:
     for fact in facts:
         place = (fact.node, fact.visit)
         changed = isinstance(fact, Resumed) and (fact.update or fact.input is not None)
-        if (changed or isinstance(fact, (Started, Transition, Effect, Request, Signal))) and place not in moves:
+        answers = isinstance(fact, Signal) and fact.kind == "answer" and fact.accepted
+        if (changed or answers or isinstance(fact, (Started, Transition, Effect, Request))) and place not in moves:
             order.append(place)
             effects[place], moves[place] = [], []
         if isinstance(fact, Started):

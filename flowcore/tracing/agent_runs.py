@@ -268,6 +268,8 @@ class AgentRun:
             self.model = str(fact.update["model"])
         if self.reply is not None:
             self._replied(self.reply)
+        elif self._replied_before(fact):
+            pass  # told when it was recorded; the model wasn't asked again
         elif fact.error is not None:
             self._not_generated(fact, fact.error)
         elif fact.on != "tripped":
@@ -277,6 +279,11 @@ class AgentRun:
         self.told.clear()
         self.nested.clear()
         self.said.clear()
+
+    def _replied_before(self, fact: Transition | Rested) -> bool:
+        """Whether an earlier entry of the visit has the model's reply, and its span."""
+        visit, effects = self.run.effects.get(fact.node, (0, {}))
+        return visit == fact.visit and "model" in effects
 
     def _replied(self, fact: Effect) -> None:
         """The model's call was an effect of its own, beside guardrails."""
@@ -481,7 +488,7 @@ class AgentRun:
                 self._spend(fact.usage)
             if self.reply is not None:
                 self._replied(self.reply)
-            elif fact.standing == "failed":
+            elif fact.standing == "failed" and not self._replied_before(fact):
                 self._not_generated(fact, error)
         if fact.standing == "cancelled":
             if self.agent is not None and self.agent.error is None:

@@ -19,6 +19,7 @@ from flowcore.agents.loop.judge import ask, input_judges, input_of, keys_of, sub
 from flowcore.agents.loop.listing import listed_tools
 from flowcore.agents.loop.saving import save, session_history
 from flowcore.agents.loop.state import CALLS, AgentState
+from flowcore.agents.loop.together import together
 from flowcore.agents.namespaces import called_name, called_tool, qualified_tools
 from flowcore.agents.options import Options, options_of
 from flowcore.agents.prompts import Prompt
@@ -100,9 +101,9 @@ async def call_model(state: AgentState, ctx: Context) -> Outcome:
     keys = keys_of([*blocking, *beside]) if blocking or beside else []
     tripped = None
     if blocking:  # of input that joined the run: that of its start was judged in a node of its own
-        asked = (ask(ctx, options, key, "input", agent, judge, subject)
-                 for key, judge in zip(keys, blocking, strict=False))  # fmt: skip
-        tripped = next((one for one in await asyncio.gather(*asked) if one["tripped"]), None)
+        asked = [ask(ctx, options, key, "input", agent, judge, subject)
+                 for key, judge in zip(keys, blocking, strict=False)]  # fmt: skip
+        tripped = next((one for one in await together(asked) if one["tripped"]), None)
     if tripped is None and not keys:
         reply = await _call(state, ctx, turn, options)
         new = reply["output"]
@@ -402,13 +403,14 @@ async def _beside(
     try:
         while waiting:
             done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            for one in done:
+            ended = [one for one in (*verdicts, reply) if one in done]  # a set has no order
+            for one in ended:
                 if one is not reply and not one.cancelled() and one.exception() is None and one.result()["tripped"]:
                     tripped = True
                     for call in calling:
                         call.cancel()
                     return one.result(), None
-            for one in done:
+            for one in ended:
                 one.result()  # raises what the guardrail or the model raised
             if reply.done() and all(one.done() for one in verdicts):
                 break

@@ -3,7 +3,6 @@ call."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -12,6 +11,7 @@ from flowcore.agents.guardrails import info_as_json
 from flowcore.agents.items import function_output
 from flowcore.agents.loop.saving import save
 from flowcore.agents.loop.state import AgentState, typed_output
+from flowcore.agents.loop.together import together
 from flowcore.agents.options import Options, options_of
 from flowcore.agents.run_config import OutputGuardrailBlockedMessageArgs
 from flowcore.engine.context import Context
@@ -70,8 +70,8 @@ async def input_guardrails(state: AgentState, ctx: Context) -> Goto[Literal["pas
         return Goto("passed", **await _admitted(state, ctx, options, agent))
     subject = input_of(state)
     keys = keys_of(judges)
-    asked = (ask(ctx, options, key, "input", agent, judge, subject) for key, judge in zip(keys, judges, strict=True))
-    verdicts = await asyncio.gather(*asked)
+    asked = [ask(ctx, options, key, "input", agent, judge, subject) for key, judge in zip(keys, judges, strict=True)]
+    verdicts = await together(asked)
     for verdict in verdicts:
         if verdict["tripped"]:
             saved = await save(state, ctx, options)
@@ -107,8 +107,8 @@ async def output_guardrails(state: AgentState, ctx: Context) -> Goto[Literal["pa
         return Goto("passed", **await save(state, ctx, options))
     output = typed_output(state, agent)
     keys = keys_of(judges)
-    asked = (ask(ctx, options, key, "output", agent, judge, output) for key, judge in zip(keys, judges, strict=True))
-    verdicts = await asyncio.gather(*asked)
+    asked = [ask(ctx, options, key, "output", agent, judge, output) for key, judge in zip(keys, judges, strict=True)]
+    verdicts = await together(asked)
     for verdict in verdicts:
         if verdict["tripped"]:
             rest = _withheld(state, ctx, options, agent, verdict["guardrail"])

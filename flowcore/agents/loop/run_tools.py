@@ -16,6 +16,7 @@ from flowcore.agents.loop.hosted_calls import decided_by_app, response_to
 from flowcore.agents.loop.listing import listed_tools
 from flowcore.agents.loop.saving import FOREIGN, save
 from flowcore.agents.loop.state import AgentState, call_id_of
+from flowcore.agents.loop.together import together
 from flowcore.agents.namespaces import called_name, called_tool, qualified_tools
 from flowcore.agents.options import Options, options_of
 from flowcore.agents.origins import describe
@@ -65,7 +66,7 @@ async def run_tools(state: AgentState, ctx: Context) -> Outcome:
         ready = await _ask(state, ctx, options, agent, wrapper, calls)
         within = _gate(options)
         going = [_once(state, ctx, options, wrapper, agent, call, within) for call in ready]
-        done = list(await (asyncio.gather(*going) if len(going) != 1 else _one(going[0])))
+        done = await together(going)
         tripped = next((one.record["tripped"] for one in done if one.record.get("tripped")), None)
         if len(ready) < len(calls) and tripped is None:
             update = _standing(state, wrapper)
@@ -130,10 +131,6 @@ def _leaves_at_once(call: Call, agent: AgentSpec[Any], ctx: Context) -> bool:
 async def await_decision(state: AgentState, ctx: Context) -> Pause:
     """Wait until any of the open questions is answered, maybe it is already; the tools' visit goes on then."""
     return Pause(*state.undecided, on="decided", enough="any")
-
-
-async def _one(going: Any) -> tuple[Any]:
-    return (await going,)
 
 
 def _gate(options: Options) -> asyncio.Semaphore | None:

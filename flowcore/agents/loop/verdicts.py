@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from flowcore.agents.guardrails import GuardrailFunctionOutput, InputGuardrailResult, OutputGuardrailResult
+from flowcore.agents.guardrails import (
+    GuardrailFunctionOutput,
+    InputGuardrailResult,
+    OutputGuardrailResult,
+    info_as_json,
+)
 from flowcore.agents.loop.state import AgentState, Crew, typed_output
 from flowcore.agents.options import Options
 from flowcore.agents.tool_guardrails import from_json
@@ -46,13 +51,24 @@ def tripwire_of(
     return cls(result)
 
 
+def _is(result: Any, verdict: dict[str, Any]) -> bool:
+    """Whether a result of this process may be the recorded one: the same guardrail may have said more things than one,
+    here and in other processes."""
+    said = result.output
+    return (
+        result.guardrail.get_name() == verdict["guardrail"]
+        and bool(said.tripwire_triggered) == verdict["tripped"]
+        and info_as_json(said.output_info) == verdict["info"]
+    )
+
+
 def _result(
     verdict: dict[str, Any], crew: Crew, options: Options, here: list[Any], state: AgentState | None
 ) -> InputGuardrailResult | OutputGuardrailResult:
     """One result; of those that are ``here`` the first that it can be, which is then taken out."""
     name, of_input = verdict["guardrail"], verdict["kind"] == "input"
     for result in here:
-        if result.guardrail.get_name() == name and isinstance(result, InputGuardrailResult) == of_input:
+        if isinstance(result, InputGuardrailResult) == of_input and _is(result, verdict):
             here.remove(result)
             return result  # type: ignore[no-any-return]
     agent = crew.agents.get(verdict["agent"])
