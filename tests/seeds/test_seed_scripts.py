@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from seeds_server import ModelServer, laid_by
 
-SCRIPTS = sorted((Path(__file__).parent / "scripts").glob("*.py"))
+HERE = Path(__file__).parent
+SCRIPTS = sorted((HERE / "scripts").glob("*.py"))
+DIFFERENT = sorted((HERE / "differences").glob("*.py"))
 
 
 def with_other_import(source: str) -> str:
@@ -26,6 +28,17 @@ def environment(url: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("file", SCRIPTS, ids=lambda file: file.stem)
 def test_a_users_program_runs_after_the_import_change(file: Path, tmp_path: Path) -> None:
+    run(file, tmp_path)
+
+
+@pytest.mark.parametrize("file", DIFFERENT, ids=lambda file: file.stem)
+def test_what_is_different_from_the_sdk_is_as_the_readme_says(file: Path, tmp_path: Path) -> None:
+    """``# there>`` in such a program: what it printed with openai-agents 0.24.0 and the import as it stands."""
+    run(file, tmp_path)
+
+
+def run(file: Path, tmp_path: Path) -> None:
+    """The program prints what it says, on a model that answers as it says."""
     source = file.read_text(encoding="utf-8")
     laid = laid_by(source)
     assert laid.prints, f"{file.name} says nowhere what it prints"
