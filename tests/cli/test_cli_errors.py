@@ -33,7 +33,7 @@ def test_runs_and_stores_that_arent_there_say_so(cli: Cli):
     assert "notes.db" in broken
     assert len(broken.splitlines()) == 1
     assert (cli.folder / "notes.db").read_text().startswith("these are my notes")
-    assert "postgres" in cli.run("runs", "--store", "postgres://x/y", code=2)
+    assert "mysql" in cli.run("runs", "--store", "mysql://x/y", code=2)
 
 
 def test_an_error_has_a_traceback_only_where_its_asked_for(cli: Cli):

@@ -499,7 +499,7 @@ async def test_a_store_is_found_by_its_address(tmp_path: Path, monkeypatch: pyte
         assert open_store(store) is store
 
 
-@pytest.mark.parametrize("where", ["postgres://host/db", "sqlite://a.db", "", None, 7, "redis://x"])
+@pytest.mark.parametrize("where", ["mysql://host/db", "sqlite://a.db", "", None, 7, "redis://x"])
 def test_an_unknown_address_is_refused_with_what_is_known(where: object) -> None:
     with pytest.raises(UserError, match="sqlite:///path"):
         open_store(where)  # type: ignore[arg-type]
