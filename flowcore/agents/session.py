@@ -128,12 +128,16 @@ def as_session(value: Any) -> Session:
 
 
 async def begun(session: Session) -> str:
-    """The session's id. One that is given it at its first call, by a server, is called."""
+    """The session's id. One that is given it at its first call, by a server, is called. Raises UserError where there is
+    none."""
     try:
         return session.session_id
     except (AttributeError, ValueError):
         await session.get_items(0)
-    return session.session_id
+    found: str | None = getattr(session, "session_id", None)
+    if found is None:
+        raise UserError(f"session={session!r} ({type(session).__name__}) has no session_id; see flowcore.SessionABC")
+    return found
 
 
 @lru_cache(maxsize=1024)

@@ -122,6 +122,15 @@ async def test_what_is_no_session_is_refused_before_anything_runs():
     assert clerk.model.calls == []
 
 
+async def test_a_session_without_an_id_is_refused_before_anything_runs():
+    session = Plain()
+    del session.session_id
+    clerk = agent("never")
+    with pytest.raises(UserError, match="has no session_id"):
+        await Runner.run(clerk, "hi", session=session)
+    assert clerk.model.calls == []
+
+
 # -- every kind --------------------------------------------------------------------------------------------------------
 
 
