@@ -42,6 +42,7 @@ class Appends:
         self._queue.append(_Waiting(batch, claim, future))
         if self._writer is None:
             self._writer = loop.create_task(self._write(), name="flowcore-postgres-append")
+            self._writer.add_done_callback(self._ended)
         return await future
 
     async def close(self) -> None:
@@ -73,6 +74,16 @@ class Appends:
             raise
         finally:
             self._writer = None
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A writer that was cancelled before its first step never came to its own clearing up."""
+        if self._writer is task:
+            self._writer = None
+            waiting, self._queue = self._queue, []
+            for one in waiting:
+                if not one.future.done():
+                    one.future.set_exception(StoreError(f"{self.pool.address.place}: an append was broken off"))
+                    one.future.exception()
 
     def _take(self) -> list[_Waiting]:
         """What goes in one transaction: of each tree at most one batch."""

@@ -280,6 +280,18 @@ async def test_an_append_whose_caller_was_cancelled_hurts_nobody() -> None:
     await store.close()
 
 
+async def test_a_writer_that_is_cancelled_before_it_begins_leaves_no_append_waiting() -> None:
+    store = new_store()
+    claim = await store.admit(begin("r"), ME)
+    broken = asyncio.ensure_future(store.append([member("r", move(1))], claim))
+    await asyncio.sleep(0)
+    store._lane()._writer.cancel()  # type: ignore[union-attr]
+    with pytest.raises(StoreError, match="broken off"):
+        await broken
+    assert await store.append([member("r", move(1))], claim) == [None]
+    await store.close()
+
+
 async def test_a_value_that_the_database_cannot_keep_refuses_its_member_alone() -> None:
     store = new_store()
     claim = await store.admit(begin("r"), ME)
