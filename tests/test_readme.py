@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
 import runpy
+import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from flowcore import MultiProvider
+import flowcore
+from flowcore import MultiProvider, set_trace_processors
 from flowcore.testing import ScriptedModel, function_call
 
 ROOT = Path(__file__).parent.parent
@@ -34,10 +38,83 @@ def run_block(source: str, tmp_path: Path) -> str:
 def test_the_agent_of_the_readme_waits_is_approved_and_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = ScriptedModel.by_turn([function_call("refund", {"order": 7}), "Done: order 7 is paid back."])
     monkeypatch.setattr(MultiProvider, "get_model", lambda self, name: model)
-    (source,) = [one for one in blocks("python") if "needs_approval" in one]
+    (source,) = [one for one in blocks("python") if "result.run.answer" in one]
     printed = run_block(source, tmp_path)
     assert printed.startswith("Done: order 7 is paid back.")
     assert "await_decision" in printed
+
+
+def run_with(marker: str, steps: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the block that has the marker prints, line by line."""
+    model = ScriptedModel.by_turn(steps)
+    monkeypatch.setattr(MultiProvider, "get_model", lambda self, name: model)
+    monkeypatch.chdir(tmp_path)
+    (source,) = [one for one in blocks("python") if marker in one]
+    return run_block(source, tmp_path).splitlines()
+
+
+def test_approvals_of_the_readme_go_through_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = [function_call("delete", {"row": 7}, "c1"), function_call("delete", {"row": 8}, "c2")]
+    assert run_with("RunState.from_json", [both, "Row 7 is gone."], tmp_path, monkeypatch) == ["Row 7 is gone."]
+
+
+def test_errors_of_the_readme_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = [function_call("search", {"words": "bees"}), "They hum."]
+    assert run_with("MaxTurnsExceeded", steps, tmp_path, monkeypatch) == ["They hum.", "They hum."]
+
+
+def test_sessions_hooks_and_traces_of_the_readme_work_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    try:
+        lines = run_with("SQLiteSession", ["San Francisco.", "California."], tmp_path, monkeypatch)
+    finally:
+        set_trace_processors([])
+    said = [line for line in lines if not line.startswith("[Exporter]")]
+    assert [line for line in said if "tokens" not in line] == ["San Francisco.", "California.", "4 items"]
+    assert sum("tokens" in line for line in said) == 2
+    exported = [line for line in lines if line.startswith("[Exporter]")]
+    assert "name=Trip" in exported[0]
+    assert sum("'generation'" in line for line in exported) == 2
+
+
+def test_the_mcp_server_of_the_readme_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "server.py").write_text(
+        "from mcp.server.mcpserver import MCPServer\n"
+        "server = MCPServer('files')\n"
+        "@server.tool()\n"
+        "def list_files() -> str:\n"
+        "    return 'a.txt'\n"
+        "server.run('stdio')\n"
+    )
+    monkeypatch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+    steps = [function_call("list_files", {}), "There is a.txt."]
+    assert run_with("MCPServerStdio", steps, tmp_path, monkeypatch) == ["There is a.txt."]
+
+
+def test_every_block_of_the_readme_is_run_by_a_test() -> None:
+    source = Path(__file__).read_text()
+    markers = {*re.findall(r'run_with\("(.+?)"', source), *re.findall(r'if "(.+?)" in one\]', source)}
+    for block in blocks("python"):
+        assert any(marker in block for marker in markers), block
+
+
+def section(title: str) -> str:
+    found = re.search(rf"^#+ {re.escape(title)}\n(.*?)(?=^#+ )", README, re.DOTALL | re.MULTILINE)
+    assert found is not None
+    return found[1]
+
+
+def test_what_the_readme_says_is_missing_is_missing() -> None:
+    named = re.findall(r"`(\w+)`", section("What of the SDK isn't here"))
+    assert "ComputerTool" in named
+    for name in named:
+        if name != "ImportError":
+            assert not hasattr(flowcore, name), name
+
+
+def test_every_extra_is_in_the_readme() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    rows = re.findall(r"^\| (`.+?) \|", section("Extras"), re.MULTILINE)
+    assert set(extras) == {name for row in rows for name in re.findall(r"`(\w+)`", row)}
 
 
 def test_the_graph_of_the_readme_is_proved_runs_waits_goes_on_and_forks(
