@@ -2,6 +2,7 @@
 again."""
 
 import asyncio
+import dataclasses
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from flowcore import (
     MemoryStore,
     ModelError,
     ModelSettings,
+    Options,
     OutputGuardrailTripwireTriggered,
     RunConfig,
     Runner,
@@ -609,3 +611,27 @@ async def test_text_that_utf8_cant_carry_survives(make_store):
     assert outputs(again.state.items) == ["nul \0 and half \ud83d"]
     assert (await again.result()).output == "done \udc00"
     await store.close()
+
+
+async def test_a_run_that_calls_a_tool_nobody_has_is_opened_elsewhere_and_the_model_is_told_so():
+    store = MemoryStore(keep_bytes=True)
+    config = RunConfig(tool_not_found_behavior="return_error_to_model")
+
+    @function_tool
+    async def slow() -> str:
+        """Slow."""
+        raise RuntimeError("the process died")
+
+    def make() -> Agent:
+        model = ScriptedModel.by_turn([[function_call("nobody", "{}", "n"), function_call("slow", "{}", "s")], "done"])
+        tool = dataclasses.replace(slow, failure_error_function=None)
+        return Agent(name="A", model=model, tools=[tool])
+
+    with pytest.raises(UserError, match="the process died"):
+        await Runner.run(make(), "go", store=store, run_id="r", run_config=config)
+    again = make()
+    again.tools = [function_tool(lambda: "fine", name_override="slow")]
+    run = await resume("r", again, store=store, context=Options(config=config))
+    assert (await run).output == "done"
+    told = [item["output"] for item in run.state.items if item.get("type") == "function_call_output"]
+    assert told == ["Tool 'nobody' not found.", "fine"]

@@ -47,7 +47,12 @@ class Kept(TracingProcessor):
 
     def on_span_end(self, span: Any) -> None:
         told = span.export()
-        self.ended.append({name: told[name] for name in told if name not in ("started_at", "ended_at")})
+        kept = {name: told[name] for name in told if name not in ("started_at", "ended_at")}
+        if kept["span_data"]["type"] == "generation":  # what is only noted isn't known where a run goes on elsewhere
+            kept["span_data"] = {
+                k: v for k, v in kept["span_data"].items() if k not in ("input", "model", "model_config")
+            }
+        self.ended.append(kept)
 
     def shutdown(self) -> None: ...
 
@@ -174,8 +179,9 @@ class App:
         """Whether it tries a failed run again."""
         tried, failed = 0, False
         for fact in run.facts:
-            tried += failed and isinstance(fact, Resumed)
-            failed = isinstance(fact, Rested) and fact.standing == "failed"
+            if isinstance(fact, (Rested, Resumed)):
+                tried += failed and isinstance(fact, Resumed)
+                failed = isinstance(fact, Rested) and fact.standing == "failed"
         return tried < self.script.tries
 
     def limits(self, run: Run, failed: bool) -> dict[str, Any] | None:
@@ -323,9 +329,7 @@ class Streamed(Awaited):
     reads: int | None = None
 
     async def first(self) -> Any:
-        return await self.read(
-            Runner.run_streamed(self.world.agent, self.world.input, run_id=ID, **self.world.given())
-        )
+        return await self.read(Runner.run_streamed(self.world.agent, self.world.input, run_id=ID, **self.world.given()))
 
     async def on(self, result: Any, chosen: Any, more: Any, limits: Any) -> Any:
         await self.answer(result, chosen, more)
@@ -633,18 +637,46 @@ def told_elsewhere(rest: dict[str, Any]) -> dict[str, Any]:
 
 def same_walked(there: Seen, here: Seen) -> None:
     """A way in which processes died walked the same walk, and what had finished wasn't done again."""
-    hold(there.walk, without_doubts(here.walk), "walk")
+    hold(moves(there.walk), moves(without_doubts(here.walk)), "walk")
     hold(there.session, here.session, "session")
     hold(set(there.executed), set(here.executed), "executed")
-    for name in ("final_output", "items", "responses", "last_agent", "run usage", "input list", "normalized", "place", "standing"):
+    for name in (
+        "final_output",
+        "items",
+        "responses",
+        "last_agent",
+        "run usage",
+        "input list",
+        "normalized",
+        "place",
+        "standing",
+    ):
         if name in there.end:
             hold(_plain(there.end[name]), _plain(here.end.get(name)), name)
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, dict):  # of usage: a request that failed and wasn't recorded is made, and counted, again
+        return {name: count for name, count in value.items() if name != "requests"}
     if isinstance(value, list):
-        return [{k: v for k, v in one.items() if k != "output"} if isinstance(one, dict) and "class" in one else one for one in value]
+        return [
+            {k: v for k, v in one.items() if k != "output"} if isinstance(one, dict) and "class" in one else one
+            for one in value
+        ]
     return value
+
+
+def moves(walk: Any) -> Any:
+    """A walk without visits that left no fact but rests (a run may be closed before or after it entered them), and
+    without the usage of single facts: what was spent beside others is written with whichever fact comes next."""
+    return walk and {
+        run: [
+            (place, effects, [one[:-1] if one[0] == "transition" else one for one in moved])
+            for place, effects, moved in visits
+            if effects or moved
+        ]
+        for run, visits in walk.items()
+    }
 
 
 def without_doubts(walk: Any) -> Any:
@@ -664,4 +696,6 @@ def not_again(way: Reopened) -> None:
     for n, (finished, upto) in enumerate(way.done):
         for key in executed[upto:]:
             visit = key.rpartition("/")[0] + "/"
-            assert key not in finished and visit not in finished, f"after opening {n}: {key} was finished, and is done again"
+            assert key not in finished and visit not in finished, (
+                f"after opening {n}: {key} was finished, and is done again"
+            )

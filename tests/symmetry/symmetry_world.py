@@ -286,9 +286,7 @@ class World:
         more: dict[str, Any] = {}
         if one.typed:
             more = {"input_type": Answer, "on_handoff": lambda context, given: None}
-        return handoff(
-            self.agents[one.to], input_filter=filters[one.filter], nest_handoff_history=one.nest, **more
-        )
+        return handoff(self.agents[one.to], input_filter=filters[one.filter], nest_handoff_history=one.nest, **more)
 
     def _guard(self, name: str, one: Guard) -> InputGuardrail:
         async def look(context, agent, subject):
@@ -394,7 +392,12 @@ class _Model:
         if isinstance(part, Go):
             return function_call(f"transfer_to_a{part.to}", '{"value": 1}' if part.good else '{"value": "x"}')
         if part == "hosted":
-            return {"type": "web_search_call", "id": f"ws_{n}", "status": "completed", "action": {"type": "search", "query": "q"}}
+            return {
+                "type": "web_search_call",
+                "id": f"ws_{n}",
+                "status": "completed",
+                "action": {"type": "search", "query": "q"},
+            }
         if part == "reasoning":
             return {"type": "reasoning", "id": f"rs_{n}", "summary": []}
         return refusal("no") if part == "refusal" else message(_TEXTS[part])
@@ -464,7 +467,10 @@ def _handler(kind: str) -> Any:
             return {"final_output": Answer(value=0)} if given.run_data.last_agent.output_type else "instead"
         if given.run_data.last_agent.output_type:
             return None
-        return {"final_output": f"{kind} after {len(given.run_data.new_items)}", "include_in_history": kind != "max_turns"}
+        return {
+            "final_output": f"{kind} after {len(given.run_data.new_items)}",
+            "include_in_history": kind != "max_turns",
+        }
 
     return handle
 

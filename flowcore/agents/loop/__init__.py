@@ -124,6 +124,7 @@ class Verifier:
             return
         known = {tool.name for tool in agent.tools} | {one.tool_name for one in agent.resolved_handoffs}
         calls = [call for call in state.pending_calls() if call["type"] == "function_call"]
+        known |= set(state.unknown)  # nobody's when the model called them, and the model is told so
         gone = sorted({call["name"] for call in calls if call["name"] not in known})
         if gone:
             raise GraphChanged(

@@ -461,13 +461,14 @@ def _classify(
         for call in ours:
             if call["type"] == "mcp_approval_request" and not servers_for(turn.agent, call):
                 raise ModelBehaviorError(f"MCP server label {call.get('server_label')} not found")
-        if options.config.tool_not_found_behavior == "raise_error":
-            tools = turn.agent.tools_by_name if turn.tools is turn.agent.tools else qualified_tools(turn.tools)
-            for call in ours:
-                if call["type"] == "function_call" and called_tool(tools, call) is None:
-                    raise ModelBehaviorError(f"Tool {called_name(call)} not found in agent {turn.agent.name}")
+        tools = turn.agent.tools_by_name if turn.tools is turn.agent.tools else qualified_tools(turn.tools)
+        functions = [call for call in ours if call["type"] == "function_call"]
+        unknown = [call for call in functions if called_tool(tools, call) is None]
+        if unknown and options.config.tool_not_found_behavior == "raise_error":
+            raise ModelBehaviorError(f"Tool {called_name(unknown[0])} not found in agent {turn.agent.name}")
         if ours:
-            return "tool_calls", _used(state, turn), []
+            used = _used(state, turn)
+            return "tool_calls", {**used, "unknown": [call["name"] for call in unknown]} if unknown else used, []
         return "handoff", {}, []
     message = next((item for item in reversed(output) if is_message(item)), None)
     if message is None:
