@@ -46,7 +46,8 @@ def to_model_error(error: Exception, *, where: str, timeout_seconds: float | Non
 
     made = _model_error(error, where, timeout_seconds)
     if made is not None and isinstance(error, openai.APIError):
-        made.__class__ = _both(type(made), type(error))
+        theirs: Any = type(error)
+        made.__class__ = _both(type(made), theirs)
         for name, value in vars(error).items():
             made.__dict__.setdefault(name, value)
     return made

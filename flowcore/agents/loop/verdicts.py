@@ -55,11 +55,9 @@ def _is(result: Any, verdict: dict[str, Any]) -> bool:
     """Whether a result of this process may be the recorded one: the same guardrail may have said more things than one,
     here and in other processes."""
     said = result.output
-    return (
-        result.guardrail.get_name() == verdict["guardrail"]
-        and bool(said.tripwire_triggered) == verdict["tripped"]
-        and info_as_json(said.output_info) == verdict["info"]
-    )
+    same_guardrail = result.guardrail.get_name() == verdict["guardrail"]
+    same_trip = bool(said.tripwire_triggered) == verdict["tripped"]
+    return bool(same_guardrail and same_trip and info_as_json(said.output_info) == verdict["info"])
 
 
 def _result(
