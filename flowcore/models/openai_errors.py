@@ -46,8 +46,8 @@ def to_model_error(error: Exception, *, where: str, timeout_seconds: float | Non
 
     made = _model_error(error, where, timeout_seconds)
     if made is not None and isinstance(error, openai.APIError):
-        theirs: Any = type(error)
-        made.__class__ = _both(type(made), theirs)
+        kinds: tuple[Any, Any] = type(made), type(error)
+        made.__class__ = _both(*kinds)
         for name, value in vars(error).items():
             made.__dict__.setdefault(name, value)
     return made

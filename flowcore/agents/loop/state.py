@@ -32,7 +32,8 @@ class AgentState(State):
     that the last tools' entry left open. ``sticky``: by tool, decisions that hold for all its calls. ``verdicts``: what
     guardrails said. ``custom``: by call id, the app's own data for tools' outputs. ``model``: the name of the one that
     replied last. ``fresh``: the current agent hasn't had a turn since it got the conversation. ``unknown``: tools that
-    the last reply called and that nobody had, where the model is told so. ``inputs_taken``: how many of the inputs that were sent to the run the model has seen. ``sent``: how many items the provider's
+    the last reply called and that nobody had, where the model is told so. ``inputs_taken``: how many of
+    the inputs that were sent to the run the model has seen. ``sent``: how many items the provider's
     conversation holds, where it keeps one. ``final``: how the output comes about, "message" or "value" (then it's
     ``output``).
     """
