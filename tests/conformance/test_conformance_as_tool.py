@@ -235,8 +235,11 @@ async def test_what_on_stream_raises_is_only_logged(way):
     def tell(event):
         raise ValueError("no ear")
 
-    with structlog.testing.capture_logs() as logs:
-        result = await go(way, above(agent("inner said", name="In").as_tool("ask", "Ask.", on_stream=tell)))
+    try:
+        with structlog.testing.capture_logs() as logs:
+            result = await go(way, above(agent("inner said", name="In").as_tool("ask", "Ask.", on_stream=tell)))
+    finally:
+        structlog.reset_defaults()  # capturing leaves it configured, and then every later test logs
     assert (told(result), result.final_output) == (["inner said"], "done")
     assert any("no ear" in str(one) for one in logs)
 
