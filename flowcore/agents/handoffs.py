@@ -7,15 +7,18 @@ import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import Any, Generic, TypeAlias
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
+from typing_extensions import TypeVar
 
-from flowcore.agents.context import RunContextWrapper
+from flowcore.agents.context import RunContextWrapper, TContext
 from flowcore.agents.schema import describe_errors, ensure_strict_json_schema
 from flowcore.errors import ModelBehaviorError, UserError
 from flowcore.graph.values import shorten
 from flowcore.models.base import Item
+
+TAgent = TypeVar("TAgent", default=Any)
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ async def filtered(chooser: HandoffInputFilter, data: HandoffInputData) -> Hando
 
 
 @dataclass(eq=False)
-class Handoff:
+class Handoff(Generic[TContext, TAgent]):
     """A handoff as the model sees it. ``on_invoke_handoff(ctx, arguments)`` gives the agent that goes on.
 
     ``nest_handoff_history``: whether the next agent sees the conversation as one summary message; None: as the run's

@@ -41,11 +41,12 @@ if TYPE_CHECKING:
     from flowcore.faces.results import RunResultBase
 
 TContext = TypeVar("TContext", default=Any)
+TAgent = TypeVar("TAgent", default=Any)
 _ENDING = ("output_guardrails", "finalize", "blocked")
 """Places of a run that has its output: no model call follows."""
 
 
-class RunState(Generic[TContext]):
+class RunState(Generic[TContext, TAgent]):
     """A run at rest. ``result.to_state()`` and ``RunState.from_json`` give one; ``Runner.run(agent, state)`` goes on.
 
     ::

@@ -69,3 +69,20 @@ def test_every_other_name_is_here():
     assert len(names) == 253
     lacking = [name for name in names if name not in flowcore.__all__]
     assert [name for name in lacking if not name.startswith(MISSING)] == []
+
+
+def test_generic_names_take_the_parameters_that_theirs_take():
+    agent = flowcore.Agent
+    one = (
+        "Agent",
+        "RunContextWrapper",
+        "RunHooks",
+        "AgentHooks",
+        "ToolContext",
+        "RunErrorHandlerInput",
+        "CallModelData",
+    )
+    for name in (*one, "ToolErrorFormatterArgs", "InputGuardrail", "OutputGuardrail"):
+        assert getattr(flowcore, name)[dict[str, str]], name
+    assert flowcore.RunState[None, agent]
+    assert flowcore.Handoff[None, agent]
