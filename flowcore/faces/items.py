@@ -475,7 +475,7 @@ class Reader:
             data = None if data is None else copy_json(data)
             return ToolCallOutputItem.of(agent, item, raw, output=output, tool_origin=origin, custom_data=data)
         if kind == "message" and item.get("role") in _ASKING:
-            return InputItem.of(agent, item, input_id=item.get("id") or f"input_{fact.seq}_{position}")
+            return InputItem.of(agent, item, input_id=item.get("id") or f"input_{fact.visit}_{position}")
         cls = _CLASSES.get(kind, UnknownItem)
         if cls is not ToolCallItem:
             return cls.of(agent, item, raw)

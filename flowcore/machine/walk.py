@@ -136,6 +136,7 @@ def same_form(facts: Sequence[Fact]) -> list[Any]:
     order: list[tuple[str, int]] = []
     effects: dict[tuple[str, int], list[Any]] = {}
     moves: dict[tuple[str, int], list[Any]] = {}
+    nth: dict[int, int] = {}
     for fact in facts:
         place = (fact.node, fact.visit)
         changed = isinstance(fact, Resumed) and (fact.update or fact.input is not None)
@@ -143,15 +144,18 @@ def same_form(facts: Sequence[Fact]) -> list[Any]:
         if (changed or answers or isinstance(fact, (Started, Transition, Effect, Request))) and place not in moves:
             order.append(place)
             effects[place], moves[place] = [], []
+        if changed or isinstance(fact, (Started, Transition)):
+            nth[fact.seq] = len(nth)
         if isinstance(fact, Started):
             moves[place].append(("started", fact.graph, fact.input))
         elif isinstance(fact, Transition):
             error = fact.error and (fact.error["kind"], fact.error["message"])
+            update = _chosen(fact.update, fact.how, nth)
             moves[place].append(
-                ("transition", fact.on, fact.to, fact.to_visit, fact.update, fact.how, fact.attempt, error, fact.usage)
+                ("transition", fact.on, fact.to, fact.to_visit, update, fact.how, fact.attempt, error, fact.usage)
             )
         elif isinstance(fact, Resumed) and changed:
-            moves[place].append(("forked", fact.input, fact.update, fact.how))
+            moves[place].append(("forked", fact.input, _chosen(fact.update, fact.how, nth), fact.how))
         elif isinstance(fact, Effect):
             effects[place].append((fact.key, "effect", fact.value, fact.args))
         elif isinstance(fact, Request):
@@ -162,3 +166,15 @@ def same_form(facts: Sequence[Fact]) -> list[Any]:
             )
             effects[answered].append((fact.key, "answer", fact.value))
     return [(place, sorted(effects[place], key=lambda one: one[:2]), moves[place]) for place in order]
+
+
+def _chosen(update: Any, how: Mapping[str, str] | None, nth: Mapping[int, int]) -> Any:
+    """An update whose chosen elements are named by which of the moves brought them: rests and letters count along in
+    a fact's number, and are no part of the walk."""
+    chosen = [name for name, way in (how or {}).items() if way == "select"]
+    if not chosen:
+        return update
+    picks = {
+        name: [[nth[one[0]], one[1]] if type(one) is list else one for one in update[name]["pick"]] for name in chosen
+    }
+    return {**update, **{name: {**update[name], "pick": pick} for name, pick in picks.items()}}

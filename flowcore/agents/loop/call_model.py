@@ -370,7 +370,9 @@ async def _beside(
 ) -> tuple[Any, Any]:  # fmt: skip
     """The model call beside the guardrails: ``(the verdict that tripped, None)`` or ``(None, the reply)``.
 
-    A trip cancels the call. Verdicts of an earlier entry are found, so a retry asks nobody twice.
+    A trip cancels the call. All guardrails are heard, whichever is faster: a trip goes before an error, a guardrail's
+    error before the model's, and of several the first by place. Verdicts of an earlier entry are found, so a retry asks
+    nobody twice.
     """
     for key in keys:
         found = ctx.visit_record.effects.get(key)
@@ -402,23 +404,25 @@ async def _beside(
     waiting: set[asyncio.Future[Any]] = {*verdicts, reply}
     try:
         while waiting:
-            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            ended = [one for one in (*verdicts, reply) if one in done]  # a set has no order
-            for one in ended:
-                if one is not reply and not one.cancelled() and one.exception() is None and one.result()["tripped"]:
-                    tripped = True
-                    for call in calling:
-                        call.cancel()
-                    return one.result(), None
-            for one in ended:
-                one.result()  # raises what the guardrail or the model raised
-            if reply.done() and all(one.done() for one in verdicts):
-                break
+            _, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            if not tripped and any(_trips(one) for one in verdicts):
+                tripped = True
+                waiting.discard(reply)
+                for call in calling:
+                    call.cancel()
+        if tripped:
+            return next(one.result() for one in verdicts if _trips(one)), None
+        for one in (*verdicts, reply):
+            one.result()  # raises what the guardrail or the model raised
         return None, reply.result()
     finally:
         for one in (*verdicts, reply):
             one.cancel()  # these only wait; the effects themselves are settled when the entry ends
             one.add_done_callback(_seen)
+
+
+def _trips(verdict: asyncio.Future[Any]) -> bool:
+    return verdict.done() and not verdict.cancelled() and not verdict.exception() and verdict.result()["tripped"]
 
 
 def _seen(future: asyncio.Future[Any]) -> None:
