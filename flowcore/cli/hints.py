@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flowcore.cli.asking import APPROVAL, IN_DOUBT, can_be_approved
 from flowcore.stores.base import OpenRequest
+
+
+_PASSWORD = re.compile(r"(://[^:/@]*):[^@]*@")
+"""A password in a store's address: no terminal's history needs it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,5 +46,5 @@ class Hints:
         return [self._command("approve", run, key), answer] if can_be_approved(request) else [answer]
 
     def _command(self, *words: str) -> str:
-        store = ["--store", self.where] if self.where else []
+        store = ["--store", _PASSWORD.sub(r"\1:***@", self.where)] if self.where else []
         return shlex.join(["flowcore", *words, *store])

@@ -6,6 +6,7 @@ import pytest
 
 from flowcore.cli import words
 from flowcore.cli.asking import parsed
+from flowcore.cli.hints import Hints
 from flowcore.cli.story import busy_seconds, items_of, path_line
 from flowcore.machine.facts import Effect, Fact, Intent, Rested, Resumed, Signal, Started, Transition
 
@@ -84,3 +85,9 @@ def test_an_answer_is_json_or_text_and_text_where_text_is_asked_for():
     assert parsed("3", {"type": "string"}) == "3"
     assert parsed('"3"', {"type": "string"}) == "3"
     assert parsed('{"a": 1}', {"type": "object"}) == {"a": 1}
+
+
+def test_a_hint_never_shows_a_stores_password():
+    told = Hints(where="postgresql://me:s3cret@host:5432/db").resume("r")
+    assert told == "flowcore resume r --store 'postgresql://me:***@host:5432/db'"
+    assert Hints(where="runs.db").show("r") == "flowcore show r --store runs.db"
