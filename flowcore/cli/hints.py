@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from flowcore.cli.asking import APPROVAL, IN_DOUBT, can_be_approved
 from flowcore.stores.base import OpenRequest
 
-
 _PASSWORD = re.compile(r"(://[^:/@]*):[^@]*@")
 """A password in a store's address: no terminal's history needs it."""
 
