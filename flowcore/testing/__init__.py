@@ -29,6 +29,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     ),
     "flowcore.testing.simulation": ("Simulation", "simulate"),
     "flowcore.testing.walks": ("journals", "same_walk", "walk_form"),
+    "flowcore.testing.ways": ("Ways", "every_way"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -92,6 +92,8 @@ from flowcore.testing.simulation import simulate as simulate
 from flowcore.testing.walks import journals as journals
 from flowcore.testing.walks import same_walk as same_walk
 from flowcore.testing.walks import walk_form as walk_form
+from flowcore.testing.ways import Ways as Ways
+from flowcore.testing.ways import every_way as every_way
 
 __all__ = [
     "Crash",

@@ -661,7 +661,6 @@ def same_walked(there: Seen, here: Seen) -> None:
         "items",
         "responses",
         "last_agent",
-        "run usage",
         "input list",
         "normalized",
         "place",
@@ -669,11 +668,13 @@ def same_walked(there: Seen, here: Seen) -> None:
     ):
         if name in there.end:
             hold(_plain(there.end[name]), _plain(here.end.get(name)), name)
+    for count, used in there.end.get(
+        "run usage", {}
+    ).items():  # what wasn't recorded is paid again
+        assert here.end["run usage"].get(count, 0) >= used, f"{count}: {used} there, less here"
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, dict):  # of usage: a request that failed and wasn't recorded is made, and counted, again
-        return {name: count for name, count in value.items() if name != "requests"}
     if isinstance(value, list):
         return [
             {k: v for k, v in one.items() if k != "output"} if isinstance(one, dict) and "class" in one else one
