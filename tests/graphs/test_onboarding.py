@@ -102,7 +102,7 @@ async def test_the_timer_is_slept_through_once_and_not_begun_anew_by_another_pro
     clock.advance(DAY / 2)
     again = await resume(run.id, graph, store=store, clock=clock)
     assert (await again).standing == "done"
-    assert set(clock.waits) == {clock.now}
+    assert set(clock.waits) <= {clock.now}, "nobody waits for another moment: a timer begun anew would end a day later"
 
 
 def fill_in(request: OpenRequest) -> dict[str, str]:
