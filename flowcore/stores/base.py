@@ -251,9 +251,14 @@ class Store(Protocol):
         """Remove a root run and its whole tree; facts that forks share stay for them alone. What it wrote to sessions
         stays. Raises RunNotFound; RunConflict while somebody alive holds it; UserError for a child."""
 
-    async def prune(self, older_than: float | datetime, status: str | Collection[str] = "done") -> list[str]:
+    async def prune(
+        self, older_than: float | datetime, status: str | Collection[str] = "done", *, dry_run: bool = False
+    ) -> list[str]:
         """``delete`` the root runs of this standing (or of one of these) that nobody holds and whose last index row
-        is older than so many seconds, or than a moment (a naive one is local time). Returns their ids."""
+        is older than so many seconds, or than a moment (a naive one is local time). Returns their ids, sorted.
+
+        Done in small transactions: runs that move meanwhile go on. ``dry_run``: nothing is deleted.
+        """
 
     async def inbox(self, root: str) -> list[Letter]:
         """The letters that wait for a tree, oldest first."""
@@ -280,8 +285,17 @@ class Store(Protocol):
         ``after`` is the ``after`` of an earlier page.
         """
 
+    async def find(self, prefix: str, *, root: str | None = None, limit: int = 20) -> list[IndexRow]:
+        """Root runs, or with ``root`` the runs of one tree, whose ids begin so, in the order of their ids (by code
+        point). Raises UserError for what no run id begins with."""
+
     async def requests(self, root: str | None = None, limit: int = 100) -> list[OpenRequest]:
         """Open requests of one tree, or of all, oldest first."""
+
+    async def abandoned(self, *, limit: int = 50, after: str | None = None) -> Page:
+        """Root runs that should move and that nobody moves, the oldest first: they stand ``running``, or ``waiting``
+        under a lease that nobody gave back, and their owner's process is gone or its lease has ended. Reads no
+        journal. ``after`` is the ``after`` of an earlier page."""
 
     async def due(self, now: float, limit: int = 100) -> list[str]:
         """Root runs that nobody holds and that have something to do by ``now``.

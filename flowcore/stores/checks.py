@@ -77,7 +77,7 @@ def first_seq(member: Append, index: IndexRow) -> int:
 def check_prune(older_than: float | datetime, status: str | Collection[str], now: float) -> tuple[float, list[str]]:
     """Before which moment (seconds since the epoch), and which standings. Raises UserError."""
     known = get_args(Standing)
-    standings = [status] if isinstance(status, str) else list(status)
+    standings = [status] if isinstance(status, str) else list(dict.fromkeys(status))
     for one in standings:
         if one not in known:
             raise UserError(f"prune(status={_short(one)}): a standing is one of {', '.join(known)}")

@@ -357,7 +357,9 @@ class MemoryStore:
                     base.forks = tuple(fork for fork in base.forks if fork is not one)
             one = base
 
-    async def prune(self, older_than: float | datetime, status: str | Collection[str] = "done") -> list[str]:
+    async def prune(
+        self, older_than: float | datetime, status: str | Collection[str] = "done", *, dry_run: bool = False
+    ) -> list[str]:
         """``delete`` root runs of a standing that nobody holds and that are older. Returns their ids."""
         before, standings = checks.check_prune(older_than, status, time.time())
         with self._lock:
@@ -368,7 +370,7 @@ class MemoryStore:
                 and self._row(self._journals[tree.root]).updated <= before
                 and tree.holder() is None
             ]
-            for tree in old:
+            for tree in old if not dry_run else ():
                 self._delete(tree)
         return sorted(tree.root for tree in old)
 
@@ -442,21 +444,32 @@ class MemoryStore:
                 journals = [self._journals[one] for one in self._trees]
             else:
                 journals = [self._journals[run] for run in self._trees[root].runs] if root in self._trees else ()
-        found = sorted(
-            (one for one in journals if standing is None or one.index.standing == standing),
-            key=lambda one: (one.index.created, one.index.run),
-            reverse=root is None,
-        )
+        return self._page([one for one in journals if standing is None or one.index.standing == standing],
+                          root is None, limit, after)  # fmt: skip
+
+    def _page(self, journals: list[_Journal], latest: bool, limit: int, after: str | None) -> Page:
+        """A page of these runs, the latest or the oldest first."""
+        found = sorted(journals, key=_age, reverse=latest)
         if after is not None:
             cursor = checks.read_cursor(after)
-            found = [
-                one
-                for one in found
-                if ((one.index.created, one.index.run) < cursor) == (root is None)
-                and (one.index.created, one.index.run) != cursor
-            ]
+            found = [one for one in found if (_age(one) < cursor if latest else _age(one) > cursor)]
         page = found[:limit]
         return Page([self._row(one) for one in page], _cursor(page) if len(found) > len(page) else None)
+
+    async def find(self, prefix: str, *, root: str | None = None, limit: int = 20) -> list[IndexRow]:
+        """Root runs, or those of one tree, whose ids begin so, in the order of their ids."""
+        checks.check_run_id(prefix)
+        with self._lock:
+            among = list(self._trees) if root is None else self._trees[root].runs if root in self._trees else ()
+            found = sorted(run for run in among if run.startswith(prefix))
+            return [self._row(self._journals[run]) for run in found[:limit]]
+
+    async def abandoned(self, *, limit: int = 50, after: str | None = None) -> Page:
+        """Root runs that should move and that nobody moves, the oldest first."""
+        with self._lock:
+            roots = [(tree, self._journals[root]) for root, tree in self._trees.items()]
+        left = [one for tree, one in roots if _is_left(tree, one.index.standing)]
+        return self._page(left, False, limit, after)
 
     async def requests(self, root: str | None = None, limit: int = 100) -> list[OpenRequest]:
         """Open requests of one tree, or of all, oldest first."""
@@ -541,6 +554,16 @@ def _row_kept(row: IndexRow, **told: Any) -> IndexRow:
 
 def _same(value: Any) -> Any:
     return value
+
+
+def _is_left(tree: _Tree, standing: str) -> bool:
+    """Whether a tree should move and nobody moves it."""
+    moves = standing == "running" or (standing == "waiting" and tree.owner is not None)
+    return moves and tree.holder() is None
+
+
+def _age(journal: _Journal) -> tuple[float, str]:
+    return journal.index.created, journal.index.run
 
 
 def _cursor(page: Sequence[_Journal]) -> str | None:

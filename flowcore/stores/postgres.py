@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import threading
 import time
@@ -19,7 +20,7 @@ from flowcore.stores.base import Append, Claim, IndexRow, Letter, OpenRequest, O
 from flowcore.stores.postgres_appends import Appends
 from flowcore.stores.postgres_pool import Address, Pool
 from flowcore.stores.postgres_schema import Names
-from flowcore.stores.postgres_write import Packed, utf8
+from flowcore.stores.postgres_write import PRUNE_AT_ONCE, Packed, utf8
 
 
 class PostgresStore:
@@ -146,16 +147,22 @@ class PostgresStore:
         checks.check_run_id(run)
         await self._pool().do(postgres_write.delete(self._names, run))
 
-    async def prune(self, older_than: float | datetime, status: str | Collection[str] = "done") -> list[str]:
+    async def prune(
+        self, older_than: float | datetime, status: str | Collection[str] = "done", *, dry_run: bool = False
+    ) -> list[str]:
         """``delete`` root runs of a standing that nobody holds and that are older. Returns their ids."""
         before, standings = checks.check_prune(older_than, status, time.time())
         found: list[str] = []
-        after: str | None = ""
-        while after is not None:
-            job = postgres_write.prune(self._names, before, standings, after)
-            some, after = await self._pool().do(job, again=False)
-            found += some
-        return found
+        for standing in standings:
+            after: tuple[float, str] | None = (-math.inf, "")
+            while after is not None:
+                query = postgres_read.old(self._names, standing, before, after, PRUNE_AT_ONCE)
+                old, after = await self._pool().do(query)
+                if old and not dry_run:
+                    job = postgres_write.prune(self._names, old, before, standing)
+                    old = await self._pool().do(job, again=False)
+                found += old
+        return sorted(found)
 
     # The inbox
 
@@ -191,6 +198,15 @@ class PostgresStore:
     ) -> Page:
         """Root runs, the latest first, or with ``root`` the runs of one tree, the oldest first. Reads no journal."""
         return await self._pool().do(postgres_read.runs(self._names, standing, root, limit, after))
+
+    async def find(self, prefix: str, *, root: str | None = None, limit: int = 20) -> list[IndexRow]:
+        """Root runs, or those of one tree, whose ids begin so, in the order of their ids."""
+        checks.check_run_id(prefix)
+        return await self._pool().do(postgres_read.find(self._names, prefix, root, limit))
+
+    async def abandoned(self, *, limit: int = 50, after: str | None = None) -> Page:
+        """Root runs that should move and that nobody moves, the oldest first."""
+        return await self._pool().do(postgres_read.abandoned(self._names, limit, after))
 
     async def requests(self, root: str | None = None, limit: int = 100) -> list[OpenRequest]:
         """Open requests of one tree, or of all, oldest first."""

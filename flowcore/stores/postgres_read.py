@@ -143,16 +143,64 @@ def runs(names: Names, standing: str | None, root: str | None, limit: int, after
     return job
 
 
+def find(names: Names, prefix: str, root: str | None, limit: int) -> Job[list[IndexRow]]:
+    """Root runs, or those of one tree, whose ids begin so, in the order of their ids."""
+    first = utf8(prefix)
+    end = first + b"\xff"  # no text in UTF-8 has this byte
+    given = {"root": None if root is None else utf8(root), "first": first, "end": end, "limit": limit}
+
+    async def job(connection: Connection, again: bool) -> list[IndexRow]:
+        gone: dict[bytes, bool] = {}
+        return [_row(row, gone) for row in await _fetch(connection, names.sql(_FIND[root is None]), given)]
+
+    return job
+
+
 def due(names: Names, now: float, limit: int) -> Job[list[str]]:
     """Root runs that nobody holds and that have something to do."""
 
     async def job(connection: Connection, again: bool) -> list[str]:
-        owners = await _fetch(connection, names.sql(_OWNERS), None)
-        alive = [name for name, host, pid, born in owners if not is_gone(text(host), pid, text(born))]
-        given = {"now": float(now), "alive": alive, "limit": limit}
+        given = {"now": float(now), "alive": await _alive(connection, names), "limit": limit}
         return [text(run) for run, _ in await _fetch(connection, names.sql(_DUE), given)]
 
     return job
+
+
+def abandoned(names: Names, limit: int, after: str | None) -> Job[Page]:
+    """A page of root runs that should move and that nobody moves, the oldest first. Raises UserError."""
+    created, run = (-math.inf, "") if after is None else checks.read_cursor(after)
+
+    async def job(connection: Connection, again: bool) -> Page:
+        alive = await _alive(connection, names)
+        given = {"alive": alive, "created": created, "run": utf8(run), "limit": limit + 1}
+        rows = await _fetch(connection, names.sql(ABANDONED), given)
+        page = [_row(row, {}) for row in rows[:limit]]
+        return Page(page, checks.write_cursor(page[-1]) if page and len(rows) > limit else None)
+
+    return job
+
+
+Place = tuple[float, str]
+"""When a run was created, and its id."""
+
+
+def old(names: Names, standing: str, before: float, after: Place, limit: int) -> Job[tuple[list[str], Place | None]]:
+    """Root runs of a standing that nobody holds and whose last index row is older than ``before``, and after which to
+    go on (None: that was all)."""
+    given = {"standing": standing, "before": before, "created": after[0], "run": utf8(after[1]), "limit": limit}
+
+    async def job(connection: Connection, again: bool) -> tuple[list[str], Place | None]:
+        rows = await _fetch(connection, names.sql(OLD), given)
+        found = [text(run) for run, _, host, pid, born in rows if host is None or is_gone(text(host), pid, text(born))]
+        return found, (rows[-1][1], text(rows[-1][0])) if len(rows) == limit else None
+
+    return job
+
+
+async def _alive(connection: Connection, names: Names) -> list[bytes]:
+    """The ids of living owners."""
+    owners = await _fetch(connection, names.sql(_OWNERS), None)
+    return [name for name, host, pid, born in owners if not is_gone(text(host), pid, text(born))]
 
 
 def requests(names: Names, root: str | None, limit: int, place: str) -> Job[list[OpenRequest]]:
@@ -220,6 +268,28 @@ RUNS = {
     (False, False): f"{_ROW} WHERE run.root = %(root)b AND run.standing = %(standing)b {_OLDEST}",
 }
 _OWNERS = f"SELECT id, host, pid, born FROM @.owner WHERE expires > {CLOCK}"
+_BEGINS = "AND run.id >= %(first)b AND run.id < %(end)b ORDER BY run.id LIMIT %(limit)b"
+_FIND = {
+    True: f"{_ROW} WHERE run.root = run.id {_BEGINS}",
+    False: f"{_ROW} WHERE run.root = %(root)b {_BEGINS}",
+}
+_LEFT = """
+AND root = id AND created >= %(created)b::float8 AND (created, id) > (%(created)b::float8, %(run)b::bytea)
+AND (owner IS NULL OR owner <> ALL (%(alive)b::bytea[])) ORDER BY created, id LIMIT %(limit)b"""
+ABANDONED = f"""{_ROW} WHERE run.id IN (
+    (SELECT id FROM @.run WHERE standing = 'running' {_LEFT})
+    UNION ALL (SELECT id FROM @.run WHERE owner IS NOT NULL AND standing = 'waiting' {_LEFT})
+) ORDER BY run.created, run.id LIMIT %(limit)b"""
+OLD = f"""
+SELECT run.id, run.created, owner.host, owner.pid, owner.born
+FROM @.run LEFT JOIN @.owner ON owner.id = run.owner AND owner.expires > {CLOCK}
+WHERE run.root = run.id AND run.standing = %(standing)b
+AND run.created >= %(created)b::float8 AND (run.created, run.id) > (%(created)b::float8, %(run)b::bytea)
+AND run.created <= %(before)b
+AND CASE WHEN run.standing = 'running' THEN coalesce(
+    (SELECT at FROM @.fact WHERE fact.run = run.id ORDER BY seq DESC LIMIT 1), run.updated
+) ELSE run.updated END <= %(before)b
+ORDER BY run.created, run.id LIMIT %(limit)b"""
 _DUE = """
 SELECT run.id, coalesce(run.due, run.created) AS since FROM @.run WHERE run.id IN (
     SELECT id FROM @.run WHERE due IS NOT NULL AND due <= %(now)b AND root = id

@@ -459,23 +459,21 @@ def delete(names: Names, run: str) -> Job[None]:
     return job
 
 
-def prune(names: Names, before: float, standings: list[str], after: str) -> Job[tuple[list[str], str | None]]:
-    """Remove root runs of ``standings`` that nobody holds and that are older than ``before``, up to PRUNE_AT_ONCE;
-    their ids, and after which to go on (None: that was all)."""
-    given = {"before": before, "standings": standings, "after": utf8(after), "limit": PRUNE_AT_ONCE}
+def prune(names: Names, runs: Sequence[str], before: float, standing: str) -> Job[list[str]]:
+    """Remove those of these root runs that still have this standing, that nobody holds and that are older than
+    ``before``; their ids."""
+    only = [utf8(run) for run in runs]
+    given = {"before": before, "standing": standing, "only": only}
 
-    async def job(connection: Connection, again: bool) -> tuple[list[str], str | None]:
+    async def job(connection: Connection, again: bool) -> list[str]:
         async with connection.transaction():
             await connection.execute(_EXCLUSIVE, (names.lock("delete"),))
-            found = await (await connection.execute(names.sql(_OLD), given, binary=True)).fetchall()
-            await _lock(connection, names, [row[0] for row in found], set())
-            # They may have been claimed until now: looked at again, with their rows locked.
-            given_now = {**given, "only": [row[0] for row in found]}
-            now = await (await connection.execute(names.sql(_OLD_NOW), given_now, binary=True)).fetchall()
-            old = [run for run, host, pid, born in now if host is None or is_gone(text(host), pid, text(born))]
+            await _lock(connection, names, only, set())
+            found = await (await connection.execute(names.sql(_STILL_OLD), given, binary=True)).fetchall()
+            old = [run for run, host, pid, born in found if host is None or is_gone(text(host), pid, text(born))]
             for run in old:
                 await connection.execute(names.sql(_REMOVE), (run,))
-        return [text(run) for run in old], text(found[-1][0]) if len(found) == PRUNE_AT_ONCE else None
+        return [text(run) for run in old]
 
     return job
 
@@ -488,15 +486,14 @@ _LOCK_ROW = "SELECT 1 FROM @.run WHERE id = %b FOR UPDATE"
 _HOLDER = f"""
 SELECT run.root, owner.host, owner.pid, owner.born
 FROM @.run LEFT JOIN @.owner ON owner.id = run.owner AND owner.expires > {CLOCK} WHERE run.id = %b"""
-_OLD_ONES = f"""
+_STILL_OLD = f"""
 SELECT run.id, owner.host, owner.pid, owner.born
 FROM @.run LEFT JOIN @.owner ON owner.id = run.owner AND owner.expires > {CLOCK}
-WHERE run.root = run.id AND run.standing = ANY (%(standings)b::text[])
+WHERE run.root = run.id AND run.id = ANY (%(only)b::bytea[]) AND run.standing = %(standing)b
 AND CASE WHEN run.standing = 'running' THEN coalesce(
     (SELECT at FROM @.fact WHERE fact.run = run.id ORDER BY seq DESC LIMIT 1), run.updated
-) ELSE run.updated END <= %(before)b """
-_OLD = _OLD_ONES + "AND run.id > %(after)b ORDER BY run.id LIMIT %(limit)b"
-_OLD_NOW = _OLD_ONES + "AND run.id = ANY (%(only)b::bytea[]) ORDER BY run.id"
+) ELSE run.updated END <= %(before)b
+ORDER BY run.id"""
 
 
 # The inbox

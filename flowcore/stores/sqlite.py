@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 import os
 import threading
 import time
@@ -20,6 +20,9 @@ from flowcore.stores.base import Append, Claim, IndexRow, Letter, OpenRequest, O
 from flowcore.stores.sqlite_file import StoreFile
 from flowcore.stores.sqlite_schema import Synchronous, utf8
 from flowcore.stores.sqlite_write import Packed
+
+PRUNE_PAGE = 1_000
+"""Old runs that are looked up at a time."""
 
 
 class SqliteStore:
@@ -147,16 +150,23 @@ class SqliteStore:
         checks.check_run_id(run)
         await self._open().write_soon(partial(sqlite_write.delete, run=run))
 
-    async def prune(self, older_than: float | datetime, status: str | Collection[str] = "done") -> list[str]:
+    async def prune(
+        self, older_than: float | datetime, status: str | Collection[str] = "done", *, dry_run: bool = False
+    ) -> list[str]:
         """``delete`` root runs of a standing that nobody holds and that are older. Returns their ids."""
         before, standings = checks.check_prune(older_than, status, time.time())
-        found: list[str] = []
-        after: str | None = ""
-        while after is not None:
-            job = partial(sqlite_write.prune, before=before, standings=json.dumps(standings), after=after)
-            some, after = await self._open().write_soon(job)
-            found += some
-        return found
+        file, found = self._open(), []
+        for standing in standings:
+            after: tuple[float, str] | None = (-math.inf, "")
+            while after is not None:
+                query = partial(sqlite_read.old, standing=standing, before=before, after=after, limit=PRUNE_PAGE)
+                old, after = await file.read_apart(query)
+                if dry_run:
+                    found += old
+                while old and not dry_run:
+                    gone, old = await file.write_soon(partial(sqlite_write.prune, runs=old, before=before, of=standing))
+                    found += gone
+        return sorted(found)
 
     # The inbox
 
@@ -193,6 +203,15 @@ class SqliteStore:
         """Root runs, the latest first, or with ``root`` the runs of one tree, the oldest first. Reads no journal."""
         query = partial(sqlite_read.runs, standing=standing, root=root, limit=limit, after=after)
         return await self._open().read(query)
+
+    async def find(self, prefix: str, *, root: str | None = None, limit: int = 20) -> list[IndexRow]:
+        """Root runs, or those of one tree, whose ids begin so, in the order of their ids."""
+        checks.check_run_id(prefix)
+        return await self._open().read(partial(sqlite_read.find, prefix=prefix, root=root, limit=limit))
+
+    async def abandoned(self, *, limit: int = 50, after: str | None = None) -> Page:
+        """Root runs that should move and that nobody moves, the oldest first."""
+        return await self._open().read(partial(sqlite_read.abandoned, limit=limit, after=after))
 
     async def requests(self, root: str | None = None, limit: int = 100) -> list[OpenRequest]:
         """Open requests of one tree, or of all, oldest first."""

@@ -153,6 +153,8 @@ class StoreFile:
 
     async def read_apart(self, query: Callable[[sqlite3.Connection], T]) -> T:
         """Ask on another thread and connection: for what is large. Raises StoreError."""
+        if not self._opened:
+            await self.write(_nothing)
         return await asyncio.to_thread(self._read_apart, query)
 
     def _read_apart(self, query: Callable[[sqlite3.Connection], T]) -> T:

@@ -111,12 +111,44 @@ def runs(connection: Connection, standing: str | None, root: str | None, limit: 
     return Page(page, checks.write_cursor(page[-1]) if page and len(rows) > limit else None)
 
 
+def find(connection: Connection, prefix: str, root: str | None, limit: int) -> list[IndexRow]:
+    """Root runs, or those of one tree, whose ids begin so, in the order of their ids."""
+    first = utf8(prefix)
+    given = {"root": root, "first": first, "end": first + b"\xff", "limit": limit}  # no text in UTF-8 has this byte
+    gone: dict[str, bool] = {}
+    return [_row(row, gone) for row in connection.execute(_FIND[root is None], given)]
+
+
 def due(connection: Connection, now: float, limit: int) -> list[str]:
     """Root runs that nobody holds and that have something to do."""
-    owners = connection.execute(f"SELECT id, host, pid, born FROM owner WHERE expires > {NOW}").fetchall()
-    alive = [name for name, host, pid, born in owners if not is_gone(host, pid, born)]
-    rows = connection.execute(_DUE, {"now": now, "alive": json.dumps(alive), "limit": limit})
+    rows = connection.execute(_DUE, {"now": now, "alive": _alive(connection), "limit": limit})
     return [run for (run,) in rows]
+
+
+def abandoned(connection: Connection, limit: int, after: str | None) -> Page:
+    """A page of root runs that should move and that nobody moves, the oldest first."""
+    created, run = (-math.inf, "") if after is None else checks.read_cursor(after)
+    given = {"alive": _alive(connection), "created": created, "run": run, "limit": limit + 1}
+    rows = connection.execute(ABANDONED, given).fetchall()
+    page = [_row(row, {}) for row in rows[:limit]]
+    return Page(page, checks.write_cursor(page[-1]) if page and len(rows) > limit else None)
+
+
+def old(
+    connection: Connection, standing: str, before: float, after: tuple[float, str], limit: int
+) -> tuple[list[str], tuple[float, str] | None]:
+    """Root runs of a standing that nobody holds and whose last index row is older than ``before``, and after which
+    (created, run) to go on (None: that was all)."""
+    given = {"standing": standing, "before": before, "created": after[0], "run": after[1], "limit": limit}
+    rows = connection.execute(OLD, given).fetchall()
+    found = [run for run, _, host, pid, born in rows if host is None or is_gone(host, pid, born)]
+    return found, (rows[-1][1], rows[-1][0]) if len(rows) == limit else None
+
+
+def _alive(connection: Connection) -> str:
+    """The ids of living owners, as a JSON list."""
+    owners = connection.execute(f"SELECT id, host, pid, born FROM owner WHERE expires > {NOW}").fetchall()
+    return json.dumps([name for name, host, pid, born in owners if not is_gone(host, pid, born)])
 
 
 def requests(connection: Connection, root: str | None, limit: int, path: str) -> list[OpenRequest]:
@@ -169,6 +201,27 @@ _RUNS = {
     (False, True): f"{_ROW} WHERE run.root = :root AND {_OLDEST}",
     (False, False): f"{_ROW} WHERE run.root = :root AND run.standing = :standing AND {_OLDEST}",
 }
+_BEGINS = "run.id >= CAST(:first AS TEXT) AND run.id < CAST(:end AS TEXT) ORDER BY run.id LIMIT :limit"
+_FIND = {
+    True: f"{_ROW} WHERE run.root = run.id AND {_BEGINS}",
+    False: f"{_ROW} WHERE run.root = :root AND {_BEGINS}",
+}
+_LEFT = """
+AND root = id AND (created, id) > (:created, :run)
+AND (owner IS NULL OR owner NOT IN (SELECT value FROM json_each(:alive))) ORDER BY created, id LIMIT :limit"""
+ABANDONED = f"""{_ROW} WHERE run.id IN (
+    SELECT id FROM (SELECT id FROM run WHERE standing = 'running' {_LEFT})
+    UNION ALL SELECT id FROM (SELECT id FROM run WHERE owner IS NOT NULL AND standing = 'waiting' {_LEFT})
+) ORDER BY run.created, run.id LIMIT :limit"""
+OLD = f"""
+SELECT run.id, run.created, owner.host, owner.pid, owner.born
+FROM run LEFT JOIN owner ON owner.id = run.owner AND owner.expires > {NOW}
+WHERE run.root = run.id AND run.standing = :standing
+AND (run.created, run.id) > (:created, :run) AND run.created <= :before
+AND CASE WHEN run.standing = 'running' THEN coalesce(
+    (SELECT at FROM fact WHERE fact.run = run.id ORDER BY seq DESC LIMIT 1), run.updated
+) ELSE run.updated END <= :before
+ORDER BY run.created, run.id LIMIT :limit"""
 _DUE = """
 SELECT run.id FROM run WHERE run.id IN (
     SELECT id FROM run WHERE due IS NOT NULL AND due <= :now AND root = id

@@ -14,16 +14,13 @@ Synchronous: TypeAlias = Literal["FULL", "NORMAL"]
 
 APPLICATION_ID = 0x666C6F77
 """The file header's application id: "flow"."""
-SCHEMA_VERSION = 1
-"""The file header's user version."""
-
 NOW = "((julianday('now') - 2440587.5) * 86400.0)"
 """The database's clock, in seconds since the epoch (2440587.5 is the Julian day of 1970-01-01T00:00Z)."""
 
 # Facts lie in the order in which they were written, found by a small index: faster by 10 to 25 % and, from 1 kB a fact
 # on, 10 % smaller than a table clustered by (run, seq). The payload comes last: lists don't read its pages.
 # `kept`: deleted runs whose facts, or some of them, forks still share. They stand in no other table but `fact`.
-TABLES = """
+_TABLES = """
 CREATE TABLE fact (
     run TEXT NOT NULL, seq INTEGER NOT NULL, kind TEXT NOT NULL, node TEXT NOT NULL, visit INTEGER NOT NULL,
     "on" TEXT, "to" TEXT, at REAL NOT NULL, nonce TEXT NOT NULL, payload BLOB NOT NULL,
@@ -66,6 +63,11 @@ CREATE TABLE session_item (
 CREATE INDEX session_order ON session_item (session);
 CREATE UNIQUE INDEX session_once ON session_item (run, seq, session, i) WHERE run IS NOT NULL;
 """
+_HELD = "CREATE INDEX run_held ON run (created, id) WHERE owner IS NOT NULL AND root = id"
+
+STEPS = (_TABLES, _HELD)
+"""What leads from each version to the next, an empty file being version 0; the version stands in the file header's
+user version. A step is never changed once it was released."""
 
 
 def connect(path: str, synchronous: Synchronous, timeout: float) -> sqlite3.Connection:
@@ -122,37 +124,38 @@ def open_file(path: str, synchronous: Synchronous, timeout: float) -> sqlite3.Co
 
 def _prepare(connection: sqlite3.Connection, path: str) -> None:
     connection.execute("BEGIN")  # one look at the header and the tables: another process may be making them
-    found = _is_store(connection, path)
+    version = _version(connection, path)
     connection.execute("COMMIT")
-    if found:
+    if version == len(STEPS):
         return
     (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
     if mode != "wal":
         raise StoreError(f"store file {path}: SQLite can't use its write-ahead log here (journal mode {mode!r})")
     connection.execute("BEGIN IMMEDIATE")
-    if not _is_store(connection, path):
-        for statement in TABLES.split(";"):
+    for step in STEPS[_version(connection, path) :]:
+        for statement in step.split(";"):
             connection.execute(statement)
-        connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+    connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version={len(STEPS)}")
     connection.execute("COMMIT")
 
 
-def _is_store(connection: sqlite3.Connection, path: str) -> bool:
-    """True: a store; False: an empty file. Raises StoreError for anything else. Asked inside a transaction."""
+def _version(connection: sqlite3.Connection, path: str) -> int:
+    """Which version of a store the file is, 0 if it's empty. Raises StoreError for anything else. Asked inside a
+    transaction."""
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if application != APPLICATION_ID:
         if tables or application or version:
             raise StoreError(f"store file {path}: it is a database, but not a flowcore store; give another path")
-        return False
-    if version > SCHEMA_VERSION:
+        return 0
+    if version > len(STEPS):
         raise StoreError(
-            f"store file {path}: a newer flowcore wrote it (schema {version}, this one knows {SCHEMA_VERSION});"
+            f"store file {path}: a newer flowcore wrote it (schema {version}, this one knows {len(STEPS)});"
             " update flowcore"
         )
-    return True
+    return int(version)
 
 
 def store_error(path: str, error: Exception) -> StoreError:

@@ -320,15 +320,19 @@ def delete(cursor: Cursor, run: str) -> None:
     _remove(cursor, run)
 
 
-def prune(cursor: Cursor, before: float, standings: str, after: str) -> tuple[list[str], str | None]:
-    """Remove root runs of ``standings`` (a JSON list) that nobody holds and that are older than ``before``, up to
-    PRUNE_AT_ONCE; their ids, and after which to go on (None: that was all)."""
-    given = {"before": before, "standings": standings, "after": after, "limit": PRUNE_AT_ONCE}
-    found = cursor.execute(_OLD, given).fetchall()
-    old = [run for run, host, pid, born in found if host is None or is_gone(host, pid, born)]
-    for run in old:
-        _remove(cursor, run)
-    return old, found[-1][0] if len(found) == PRUNE_AT_ONCE else None
+def prune(cursor: Cursor, runs: Sequence[str], before: float, of: str) -> tuple[list[str], list[str]]:
+    """Remove those of these root runs that still stand ``of``, that nobody holds and that are older than ``before``,
+    until PRUNE_ROWS are touched; the ids of those removed, and the runs that are left to look at."""
+    gone: list[str] = []
+    first = cursor.connection.total_changes
+    for number, run in enumerate(runs):
+        if cursor.connection.total_changes - first >= PRUNE_ROWS:
+            return gone, list(runs[number:])
+        found = cursor.execute(_STILL_OLD, {"run": run, "standing": of, "before": before}).fetchone()
+        if found is not None and (found[0] is None or is_gone(*found)):
+            _remove(cursor, run)
+            gone.append(run)
+    return gone, []
 
 
 def _remove(cursor: Cursor, root: str) -> None:
@@ -361,20 +365,20 @@ def _free(cursor: Cursor, hidden: str | None) -> None:
         hidden = base
 
 
-PRUNE_AT_ONCE = 100
-"""Runs that go in one transaction: other writers aren't kept waiting for long."""
+PRUNE_ROWS = 2_000
+"""Rows after which a transaction of ``prune`` ends with the run that it's at: some 10 ms, other writers aren't kept
+waiting for long."""
 _NEEDED = """
 SELECT max(base_seq) FROM (
     SELECT base_seq FROM run WHERE base = ?1 UNION ALL SELECT base_seq FROM kept WHERE base = ?1
 )"""
-_OLD = f"""
-SELECT run.id, owner.host, owner.pid, owner.born
+_STILL_OLD = f"""
+SELECT owner.host, owner.pid, owner.born
 FROM run LEFT JOIN owner ON owner.id = run.owner AND owner.expires > {NOW}
-WHERE run.root = run.id AND run.standing IN (SELECT value FROM json_each(:standings)) AND run.id > :after
+WHERE run.id = :run AND run.root = :run AND run.standing = :standing
 AND CASE WHEN run.standing = 'running' THEN coalesce(
     (SELECT at FROM fact WHERE fact.run = run.id ORDER BY seq DESC LIMIT 1), run.updated
-) ELSE run.updated END <= :before
-ORDER BY run.id LIMIT :limit"""
+) ELSE run.updated END <= :before"""
 
 
 # The inbox
