@@ -226,7 +226,8 @@ class Context:
         self, key: str, fn: Callable[..., Any], args: tuple[Any, ...], codec: Codec, digest: str, on_crash: Any
     ) -> Any:
         live = self._live
-        live.tree.check()
+        if not live.tree.sure:
+            await live.tree.make_sure()
         started = live.tree.clock.time()
         if on_crash != "retry":
             how = "check" if callable(on_crash) else on_crash

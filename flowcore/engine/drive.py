@@ -38,6 +38,8 @@ async def drive(live: Live) -> Standing:
             elif isinstance(command, Take):
                 await _take(live, command)
             elif isinstance(command, Sleep):
+                if tree.broken is not None:
+                    raise tree.broken
                 tree.wake.clear()
                 if not live.has_mail():
                     await clock.wait(command.until, tree.wake)

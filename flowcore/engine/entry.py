@@ -33,7 +33,8 @@ async def enter(live: Live, task: asyncio.Task[Any] | None, started: float) -> N
     tree = live.tree
     visit = live.snapshot.visit
     node = live.graph.nodes[visit.node]
-    tree.check()
+    if not tree.sure:
+        await tree.make_sure()
     ctx = Context(live, node, visit, task)
     state = live.graph.schema.view(live.snapshot.values)
     live.task, live.interrupted = task, False
@@ -71,6 +72,8 @@ async def enter(live: Live, task: asyncio.Task[Any] | None, started: float) -> N
             raise  # from outside: whoever cancelled the task gets what it asked for
         if task is not None:
             task.uncancel()
+        if tree.broken is not None:
+            raise tree.broken from None
         return
     live.task = None
     if live.interrupted and task is not None:

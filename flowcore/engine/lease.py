@@ -21,7 +21,16 @@ if TYPE_CHECKING:
 WATCH_SECONDS = 0.1
 """How often the inbox of a shared store is looked at; a cancel from another process is seen this late at most."""
 MARGIN_SECONDS = 3.0
-"""An owner that couldn't beat stops starting effects this long before its leases end."""
+"""An owner that couldn't beat stops its runs this long before its leases end."""
+
+
+def lease_time() -> float:
+    """Seconds on a clock that nobody sets and that goes on while the machine sleeps: what a lease's end is held
+    against. (Linux's monotonic clock stands still then, as the others' don't.)"""
+    return time.clock_gettime(_BOOTTIME) if _BOOTTIME is not None else time.monotonic()
+
+
+_BOOTTIME: int | None = getattr(time, "CLOCK_BOOTTIME", None)
 
 
 class Holder:
@@ -31,8 +40,9 @@ class Holder:
         self.owner = Owner.this_process()
         self._store = store
         self._roots: set[str] = set()
-        self._beaten = time.monotonic()
+        self._beaten = lease_time()
         self._task: asyncio.Task[None] | None = None
+        self._renewing: asyncio.Lock | None = None
 
     def hold(self, tree: Tree) -> None:
         """Keep a tree's lease from now on."""
@@ -41,7 +51,7 @@ class Holder:
             return
         self._roots.add(tree.root)
         if self._task is None or self._task.done():
-            self._beaten = time.monotonic()
+            self._beaten = lease_time()
             self._task = asyncio.get_running_loop().create_task(self._keep(self._store), name="flowcore-lease")
 
     def drop(self, tree: Tree) -> None:
@@ -57,29 +67,60 @@ class Holder:
             del _HELD[id(tree.store), tree.root]
         self._roots.discard(tree.root)
 
-    def check(self) -> None:
-        """Raises RunConflict when the leases may be lost: nothing may start then."""
-        if self._store is not None and time.monotonic() - self._beaten > LEASE_SECONDS - MARGIN_SECONDS:
-            raise RunConflict(
-                f"this process couldn't renew its lease for {time.monotonic() - self._beaten:.0f} s; somebody else may"
-                " have taken the run over"
-            )
+    @property
+    def sure(self) -> bool:
+        """Whether the leases are held for a while yet: where not, nothing may start before they're renewed."""
+        return self._store is None or lease_time() - self._beaten < LEASE_SECONDS - MARGIN_SECONDS
+
+    async def renew(self) -> None:
+        """Renew the leases after all the time, and end the runs that somebody else has taken over meanwhile. Raises
+        StoreError where that can't be known."""
+        if self._store is None:
+            return
+        if self._renewing is None:
+            self._renewing = asyncio.Lock()
+        async with self._renewing:
+            before = lease_time()
+            late = before - self._beaten
+            await self._store.beat(self.owner)
+            if late >= LEASE_SECONDS - MARGIN_SECONDS:
+                log("lease renewed late", level="warning", seconds=round(late, 1), runs=sorted(self._roots))
+                for tree in self._mine():
+                    if not await self._still_holds(tree):
+                        tree.lose(RunConflict(_LOST.format(tree.root, late), run_id=tree.root))
+            self._beaten = before
+
+    async def _still_holds(self, tree: Tree) -> bool:
+        try:
+            return (await tree.store.get(tree.root)).owner == self.owner.id
+        except RunNotFound:
+            return False
+
+    def _mine(self) -> list[Tree]:
+        return [tree for tree in _HELD.values() if tree.holder is self]
 
     async def _keep(self, store: Store) -> None:
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             try:
-                if time.monotonic() - self._beaten > LEASE_SECONDS / 4:
-                    before = time.monotonic()
-                    await store.beat(self.owner)
-                    self._beaten = before
+                if lease_time() - self._beaten > LEASE_SECONDS / 4:
+                    await self.renew()
                 for root in await store.waiting(self.owner):
                     tree = _HELD.get((id(store), root))
                     if tree is not None and tree.holder is self:
                         tree.poke()
-            except StoreError as error:  # tried again; when it lasts, `check` stops the runs before the leases end
+            except StoreError as error:  # tried again, as long as nobody else can have taken the runs over
                 log("lease not renewed", level="warning", error=str(error), runs=sorted(self._roots))
+                if not self.sure:
+                    late = lease_time() - self._beaten
+                    for tree in self._mine():
+                        tree.lose(RunConflict(_LOST.format(tree.root, late), run_id=tree.root))
 
+
+_LOST = (
+    "run '{}': this process couldn't renew its lease for {:.0f} s, and somebody else may go on with the run; what runs"
+    " here is broken off; resume it to go on"
+)
 
 _HELD: dict[tuple[int, str], Tree] = {}
 """The trees whose lease this process holds, by store (a tree keeps its store alive) and root."""

@@ -300,6 +300,8 @@ class Run:
     async def _hold(self) -> None:
         """Take the lease again if it was given back, and catch up with what others wrote meanwhile."""
         tree = self._tree
+        if tree.broken is not None and tree.claim is not None:  # lost while it was held and not driven
+            await self._let_go()
         if tree.loop is not asyncio.get_running_loop():
             await self._let_go()
             tree.enter_loop()
@@ -433,7 +435,7 @@ class Run:
     async def _obey(self) -> None:
         """A run that nobody drives takes the letter in here and now."""
         if self._task is not None and not self._task.done():
-            self._tree.poke()
+            await self._tree.delivered()
         elif self.standing in ("running", "waiting"):
             try:
                 await self.drive()

@@ -82,14 +82,33 @@ class Tree:
         self._taken = _NONE
         self.holder.hold(self)
 
-    def check(self) -> None:
-        """Raises RunConflict or StoreError when nothing may start any more."""
+    @property
+    def sure(self) -> bool:
+        """Whether something may start at once. Raises RunConflict or StoreError when nothing may any more."""
         if self.broken is not None:
             raise self.broken
+        return self.holder.sure
+
+    async def make_sure(self) -> None:
+        """Renew the lease, and return when something may start. Raises RunConflict or StoreError when nothing may any
+        more: others went on, or the store can't be asked."""
         try:
-            self.holder.check()
-        except RunConflict as error:
+            await self.holder.renew()
+        except StoreError as error:
             self._break(error)
+        if self.broken is not None:
+            raise self.broken
+
+    def lose(self, error: RunConflict) -> None:
+        """Somebody else may go on with the runs: break off what runs here, commit nothing more."""
+        if self.broken is None:
+            self.broken = error
+        self.holder.drop(self)
+        for live in list(self.lives.values()):
+            if live.task is not asyncio.current_task():  # who asks is told so
+                live.interrupt()
+        if self._wake is not None:
+            self._wake.set()
 
     def reached(self) -> int:
         """The seq of the root's last fact: what children note when they begin or are taken up again."""
@@ -204,9 +223,7 @@ class Tree:
                 log("append failed", level="warning", run=self.root, error=str(error))
                 if not self.store.shared:
                     self._break(error)
-                try:
-                    self.holder.check()
-                except RunConflict:
+                if not self.holder.sure:
                     self._break(error)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 1.0)
@@ -237,6 +254,12 @@ class Tree:
         self._poked = True
         if self._poking is None:
             self._poking = self.loop.create_task(self._deliver(), name="flowcore-letters")
+
+    async def delivered(self) -> None:
+        """``poke``, and return when the letters were handed over: no further node is entered before that."""
+        self.poke()
+        if self._poking is not None:
+            await asyncio.wait([self._poking])
 
     async def _deliver(self) -> None:
         try:

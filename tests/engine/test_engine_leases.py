@@ -279,24 +279,3 @@ async def test_a_handle_awaited_twice_at_once_drives_once(store: Store) -> None:
     run = await start(one(work), store=store)
     one_, two, three = await asyncio.gather(run, run, run.drive())
     assert (one_.standing, two.standing, three, calls) == ("done", "done", "done", [1])
-
-
-async def test_nothing_starts_when_the_lease_may_be_lost(tmp_path: Path) -> None:
-    store = SqliteStore(tmp_path / "runs.db")
-    calls: list[str] = []
-
-    async def work(state: S, ctx: Any) -> None:
-        await ctx.once("a", lambda: calls.append("a"))
-        holder._beaten -= 60
-        await ctx.once("b", lambda: calls.append("b"))
-
-    run = await start(one(work), store=store, run_id="r")
-    holder = run._tree.holder
-    with pytest.raises(RunConflict, match="couldn't renew its lease"):
-        await run
-    assert calls == ["a"]
-    run = await resume("r", one(work), store=store)
-    holder = run._tree.holder
-    with pytest.raises(RunConflict):
-        await run
-    await store.close()

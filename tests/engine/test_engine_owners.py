@@ -1,0 +1,271 @@
+# ruff: noqa: PT011 - the class alone is what is raised
+"""Leases in time: an owner that stalls, one that can't reach the store, a node that runs longer than its lease.
+
+Time is moved by hand: the process's lease clock goes on, and the store's record of the lease grows as old.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+
+import pytest
+from engine_graphs import S
+
+from flowcore.engine import lease
+from flowcore.engine.run import resume, start
+from flowcore.errors import RunConflict, StoreError
+from flowcore.graph.graph import Graph
+from flowcore.graph.outcomes import END, START
+from flowcore.stores.base import LEASE_SECONDS, Owner, Store
+from flowcore.stores.sqlite import SqliteStore
+
+SOMEBODY = Owner("somebody", "another-host", 1, "1")
+
+
+def one(fn: Any) -> Graph:
+    return Graph("one", S, {START: fn, fn: END})
+
+
+class Hours:
+    """The time that leases are held against; ``pass_by`` moves it, for this process and in the stores."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+        self.stores: list[Any] = []
+
+    def pass_by(self, seconds: float) -> None:
+        self.now += seconds
+        for store in self.stores:
+            age(store, seconds)
+
+
+def age(store: Any, seconds: float) -> None:
+    """Make every lease of a store older."""
+    with sqlite3.connect(store.path) as connection:
+        connection.execute("UPDATE owner SET expires = expires - ?", (seconds,))
+    connection.close()
+
+
+@pytest.fixture
+def hours(monkeypatch: pytest.MonkeyPatch) -> Hours:
+    made = Hours()
+    monkeypatch.setattr(lease, "lease_time", lambda: made.now)
+    monkeypatch.setattr(lease, "WATCH_SECONDS", 0.001)
+    return made
+
+
+@pytest.fixture
+def shared(tmp_path: Any, hours: Hours) -> Iterator[Any]:
+    """A store that other processes reach."""
+    store = SqliteStore(tmp_path / "runs.db", synchronous="NORMAL")
+    hours.stores.append(store)
+    yield store
+    asyncio.run(store.close())
+
+
+def again(store: Any) -> Any:
+    """The same store, as another process has it."""
+    return SqliteStore(store.path)
+
+
+def elsewhere(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Do something in another loop, as another process would while this one stands still."""
+    raised: list[BaseException] = []
+
+    def act() -> None:
+        try:
+            asyncio.run(work())
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=act)
+    thread.start()
+    thread.join()
+    if raised:
+        raise raised[0]
+
+
+async def until(what: Callable[[], Any]) -> None:
+    async with asyncio.timeout(10):
+        while not what():  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0.001)
+
+
+class Unreachable:
+    """A store that can be cut off."""
+
+    def __init__(self, inner: Store) -> None:
+        self.inner = inner
+        self.inline = False
+        self.shared = True
+        self.cut = False
+
+    def __getattr__(self, name: str) -> Any:
+        given = getattr(self.inner, name)
+
+        async def ask(*args: Any, **named: Any) -> Any:
+            if self.cut:
+                raise StoreError("can't reach it")
+            return await given(*args, **named)
+
+        return ask
+
+
+async def test_a_node_that_runs_for_ten_minutes_isnt_started_twice(shared: Any, hours: Hours) -> None:
+    calls: list[int] = []
+    entered, gate = asyncio.Event(), asyncio.Event()
+
+    async def long(state: S, ctx: Any) -> dict[str, Any]:
+        calls.append(1)
+        entered.set()
+        await gate.wait()
+        return {"n": 1}
+
+    task = asyncio.ensure_future(_drive(await start(one(long), store=shared, run_id="r")))
+    await entered.wait()
+    holder = lease.holder_of(shared)
+    for _ in range(120):
+        hours.pass_by(5)
+        await until(lambda: holder._beaten == hours.now)
+        with pytest.raises(RunConflict):
+            await shared.claim("r", SOMEBODY)
+    assert await shared.due(2e9) == []
+    gate.set()
+    assert (await task, calls) == ("done", [1])
+
+
+async def _drive(run: Any) -> Any:
+    return await run.drive()
+
+
+@pytest.mark.parametrize("beat_first", [True, False])
+async def test_an_owner_that_wakes_up_after_its_run_was_taken_over_starts_no_further_effect(
+    shared: Any, hours: Hours, beat_first: bool
+) -> None:
+    calls: list[str] = []
+    woken, gate, breaks = asyncio.Event(), asyncio.Event(), [True]
+
+    async def work(state: S, ctx: Any) -> dict[str, Any]:
+        await ctx.once("a", lambda: calls.append("a"))
+        if breaks.pop() if breaks else False:
+            woken.set()
+            await gate.wait()
+        await ctx.once("b", lambda: calls.append("b"))
+        return {"n": 7}
+
+    run = await start(one(work), store=shared, run_id="r")
+    task = asyncio.ensure_future(run.drive())
+    await woken.wait()
+    if not beat_first:
+        gate.set()  # the node is first to run when the process goes on
+    hours.pass_by(LEASE_SECONDS * 4)  # it was stopped for a minute
+    elsewhere(lambda: _resumed(again(shared), work))
+    with pytest.raises(RunConflict, match="couldn't renew its lease for 60 s"):
+        await task
+    gate.set()
+    await asyncio.sleep(0)
+    assert calls == ["a", "b"]
+    assert (await run).output["n"] == 7  # the old handle shows what the new owner did
+    assert run.facts == await shared.read("r")
+
+
+async def _resumed(store: Any, work: Any) -> None:
+    assert (await (await resume("r", one(work), store=store))).output["n"] == 7
+    await store.close()
+
+
+async def test_an_owner_that_wakes_up_and_still_has_its_run_goes_on(shared: Any, hours: Hours) -> None:
+    async def work(state: S, ctx: Any) -> dict[str, Any]:
+        await ctx.once("a", lambda: 1)
+        hours.pass_by(3600)  # a laptop that was closed
+        return {"n": await ctx.once("b", lambda: 2)}
+
+    assert (await (await start(one(work), store=shared, run_id="r"))).output["n"] == 2
+    held = await start(one(work), store=shared, run_id="s")
+    hours.pass_by(3600)
+    assert (await held).standing == "done"
+
+
+async def test_an_owner_that_cant_reach_the_store_stops_its_runs_before_the_lease_ends(
+    shared: Any, hours: Hours
+) -> None:
+    broken_off: list[str] = []
+    entered: list[str] = []
+
+    async def wait(name: str) -> None:
+        entered.append(name)
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            broken_off.append(name)
+            raise
+
+    async def small(state: S, ctx: Any) -> None:
+        await ctx.once("deep", wait, "deep")
+
+    async def work(state: S, ctx: Any) -> None:
+        await asyncio.gather(ctx.once("own", wait, "own"), ctx.child(one(small), {}, "c"))
+
+    cut: Any = Unreachable(shared)
+    run = await start(one(work), store=cut, run_id="r")
+    held = await start(one(work), store=cut, run_id="held")
+    task = asyncio.ensure_future(run.drive())
+    await until(lambda: len(entered) == 2)
+    cut.cut = True
+    hours.now += LEASE_SECONDS - lease.MARGIN_SECONDS - 0.1
+    await asyncio.sleep(0.01)
+    assert not task.done()
+    hours.now += 0.2
+    with pytest.raises(RunConflict, match="couldn't renew its lease for 12 s, and somebody else may go on"):
+        await task
+    assert sorted(broken_off) == ["deep", "own"]
+    cut.cut = False
+    age(shared, LEASE_SECONDS)
+    assert sorted(await shared.due(2e9)) == ["held", "r"]
+    task = asyncio.ensure_future(held.drive())  # nobody took it: this handle goes on with it
+    await until(lambda: len(entered) == 4)
+    await held.cancel()
+    assert await task == "cancelled"
+
+
+async def test_an_effect_that_ended_while_the_store_was_away_is_written_when_its_back(
+    shared: Any, hours: Hours
+) -> None:
+    calls: list[int] = []
+    cut: Any = Unreachable(shared)
+
+    async def pay() -> int:
+        cut.cut = True
+        asyncio.get_running_loop().call_later(0.02, setattr, cut, "cut", False)
+        hours.pass_by(5)
+        calls.append(1)
+        return 5
+
+    async def work(state: S, ctx: Any) -> dict[str, Any]:
+        return {"n": await ctx.once("pay", pay)}
+
+    assert (await (await start(one(work), store=cut, run_id="r"))).output["n"] == 5
+    assert calls == [1]
+
+
+async def test_nothing_starts_while_nobody_knows_whose_the_run_is(shared: Any, hours: Hours) -> None:
+    calls: list[str] = []
+    cut: Any = Unreachable(shared)
+
+    async def work(state: S, ctx: Any) -> None:
+        await ctx.once("a", lambda: calls.append("a"))
+        cut.cut = True
+        hours.now += LEASE_SECONDS
+        await ctx.once("b", lambda: calls.append("b"))
+
+    run = await start(one(work), store=cut, run_id="r")
+    with pytest.raises((RunConflict, StoreError)):
+        await run
+    assert calls == ["a"]
+    cut.cut = False
+    hours.now += 1
+    assert (await shared.get("r")).standing == "running"
