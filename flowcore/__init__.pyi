@@ -262,6 +262,7 @@ from flowcore.sessions.openai_conversations import OpenAIConversationsSession as
 from flowcore.sessions.sqlite import AsyncSQLiteSession as AsyncSQLiteSession
 from flowcore.sessions.sqlite import SQLiteSession as SQLiteSession
 from flowcore.sessions.store import StoreSession as StoreSession
+from flowcore.stores import EncryptedStore as EncryptedStore
 from flowcore.stores import MemoryStore as MemoryStore
 from flowcore.stores import PostgresStore as PostgresStore
 from flowcore.stores import SqliteStore as SqliteStore
@@ -347,6 +348,7 @@ __all__ = [
     "Edge",
     "EffectInDoubt",
     "Emitted",
+    "EncryptedStore",
     "FileSearchTool",
     "FlowcoreError",
     "FunctionSpanData",

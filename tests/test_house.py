@@ -41,6 +41,7 @@ HEAVY = {
 LATE = {
     ("flowcore/stores/__init__.py", "flowcore.stores.sqlite"): "4 ms that a run in memory doesn't need",
     ("flowcore/stores/__init__.py", "flowcore.stores.postgres"): "only who has such a database needs it",
+    ("flowcore/stores/__init__.py", "flowcore.stores.encrypted"): "only who encrypts needs it",
 }
 """Imports of our own inside of functions, and why."""
 FACADES = {

@@ -11,10 +11,11 @@ from flowcore.stores.base import Store
 from flowcore.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
+    from flowcore.stores.encrypted import EncryptedStore
     from flowcore.stores.postgres import PostgresStore
     from flowcore.stores.sqlite import SqliteStore
 
-__all__ = ["MemoryStore", "PostgresStore", "SqliteStore", "Store", "open_store"]
+__all__ = ["EncryptedStore", "MemoryStore", "PostgresStore", "SqliteStore", "Store", "open_store"]
 
 
 def __getattr__(name: str) -> Any:
@@ -26,12 +27,17 @@ def __getattr__(name: str) -> Any:
         from flowcore.stores.postgres import PostgresStore
 
         return PostgresStore
+    if name == "EncryptedStore":
+        from flowcore.stores.encrypted import EncryptedStore
+
+        return EncryptedStore
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def open_store(where: str | os.PathLike[str] | Store) -> Store:
     """A store by its address: ``":memory:"``, ``"sqlite:///runs.db"``, ``"postgresql://user:password@host:port/database"``
-    (the extra ``postgres``) or a file's path; a store is returned as it is.
+    (the extra ``postgres``) or a file's path; a store is returned as it is. With ``encrypted+`` before it, any of them
+    is an EncryptedStore with the key in the environment variable ``FLOWCORE_KEY``.
 
     As with other tools, ``sqlite:///a.db`` is relative to the working directory and ``sqlite:////a.db`` is not.
     Raises UserError for anything else.
@@ -42,6 +48,8 @@ def open_store(where: str | os.PathLike[str] | Store) -> Store:
         if hasattr(where, "append_now"):
             return where
         raise UserError(f"store={where!r} ({type(where).__name__}): {_KNOWN}")
+    if where.startswith(ENCRYPTED):
+        return _encrypted(where.removeprefix(ENCRYPTED))
     path = where
     if "://" in where:
         scheme, _, rest = where.partition("://")
@@ -59,6 +67,13 @@ def open_store(where: str | os.PathLike[str] | Store) -> Store:
     return _sqlite(path)
 
 
+def _encrypted(where: str) -> Store:
+    from flowcore.stores.encrypted import EncryptedStore
+
+    store = open_store(where)
+    return EncryptedStore(MemoryStore(keep_bytes=True) if isinstance(store, MemoryStore) else store)
+
+
 def _sqlite(path: str) -> Store:
     from flowcore.stores.sqlite import SqliteStore
 
@@ -71,4 +86,8 @@ def _postgres(dsn: str) -> Store:
     return PostgresStore(dsn)
 
 
-_KNOWN = "give ':memory:', 'sqlite:///path/to/runs.db', 'postgresql://…', a file's path, or a store"
+ENCRYPTED = "encrypted+"
+_KNOWN = (
+    "give ':memory:', 'sqlite:///path/to/runs.db', 'postgresql://…', a file's path, one of them after 'encrypted+', or"
+    " a store"
+)

@@ -12,7 +12,7 @@ from secrets import token_hex
 from typing import Any
 
 from flowcore.errors import FlowcoreError
-from flowcore.graph.values import copy_json, dumps, loads
+from flowcore.graph.values import copy_json, dumps
 from flowcore.machine.facts import Fact, Transition
 from flowcore.stores import checks
 from flowcore.stores.base import (
@@ -25,6 +25,17 @@ from flowcore.stores.base import (
     Page,
     SessionItem,
     is_gone,
+)
+from flowcore.stores.sealing import (
+    Bound,
+    Sealing,
+    decode_fact,
+    encode_fact,
+    item_place,
+    letter_place,
+    named,
+    request_place,
+    value,
 )
 
 
@@ -67,14 +78,14 @@ class _Journal:
         self.nonce = ""
         self.marks: list[tuple[int, str]] = []
 
-    def since(self, after: int) -> list[Any]:
-        """The facts above ``after``, shared ones too."""
-        found = self.facts[max(after + 1 - self.first, 0) :]
+    def since(self, after: int) -> list[tuple[str, list[Any]]]:
+        """The facts above ``after``, shared ones too, and which run wrote them."""
+        found = [(self.index.run, self.facts[max(after + 1 - self.first, 0) :])]
         end, one = self.first, self.base
         while one is not None and after + 1 < end:
-            found = one.facts[max(after + 1 - one.first, 0) : max(end - one.first, 0)] + found
+            found.append((one.index.run, one.facts[max(after + 1 - one.first, 0) : max(end - one.first, 0)]))
             end, one = min(end, one.first), one.base
-        return found
+        return found[::-1]
 
     def trim(self) -> bool:
         """Keep only what forks need; whether what it shares itself became less or nothing."""
@@ -104,8 +115,8 @@ class MemoryStore:
 
     def __init__(self, *, keep_bytes: bool = False) -> None:
         self.keep_bytes = keep_bytes
+        self.sealing: Sealing | None = None
         self._pack: Callable[[Any], Any] = dumps if keep_bytes else _same
-        self._unpack: Callable[[Any], Any] = loads if keep_bytes else copy_json
         self._lock = threading.Lock()
         self._journals: dict[str, _Journal] = {}
         self._trees: dict[str, _Tree] = {}
@@ -117,6 +128,7 @@ class MemoryStore:
     def copy(self) -> MemoryStore:
         """An independent store with the same runs, letters and sessions, as after a crash: nobody holds a lease."""
         other = MemoryStore(keep_bytes=self.keep_bytes)
+        other.sealing = self.sealing
         with self._lock:
             copies: dict[_Journal, _Journal] = {}
             for tree in self._trees.values():
@@ -267,15 +279,12 @@ class MemoryStore:
     def _write(self, journal: _Journal, member: Append, nonce: str) -> None:
         """What the member brings; all of it is made before any of it is kept."""
         facts: Sequence[Any] = member.facts
+        opened = member.opened
         if len(facts) > 1:
             checks.check_member(member)
         if self.keep_bytes:
-            facts = [checks.encode_fact(member.run, fact) for fact in facts]
-        opened = (
-            [replace(one, data=self._pack(one.data), schema=self._pack(one.schema)) for one in member.opened]
-            if member.opened
-            else ()
-        )
+            facts = [encode_fact(member.run, fact, self.sealing) for fact in facts]
+            opened = [self._request(one, self._packed) for one in opened]
         if member.writes:
             self._write_sessions(member)
         if journal.nonce != nonce:
@@ -311,8 +320,10 @@ class MemoryStore:
 
     async def read(self, run: str, after: int = -1) -> list[Fact]:
         """The facts with a seq above ``after``, in order. Raises RunNotFound; StoreError for a damaged journal."""
-        facts = self._journal(run).since(max(after, -1))
-        return [checks.decode_row(run, "memory", row) for row in facts] if self.keep_bytes else facts
+        lines = self._journal(run).since(max(after, -1))
+        if self.keep_bytes:
+            return [decode_fact(writer, "memory", row, self.sealing) for writer, rows in lines for row in rows]
+        return lines[0][1] if len(lines) == 1 else [fact for _, facts in lines for fact in facts]
 
     def _journal(self, run: str) -> _Journal:
         checks.check_run_id(run)
@@ -378,7 +389,8 @@ class MemoryStore:
 
     async def signal(self, letter: Letter) -> bool:
         """Put a letter into the inbox of its run's tree. False: an answer to what isn't open. Raises RunNotFound."""
-        value = self._pack(checks.check_json(letter.value, f"{letter.kind} to run '{letter.run}'"))
+        packed = self._pack(checks.check_json(letter.value, f"{letter.kind} to run '{letter.run}'"))
+        sent = replace(letter, value=self._seal(packed, _letter_place(letter)))
         with self._lock:
             tree = self._journal(letter.run).tree
             if any(one.id == letter.id for one in tree.letters):
@@ -388,7 +400,7 @@ class MemoryStore:
                 or any(one.kind == "answer" and (one.run, one.key) == (letter.run, letter.key) for one in tree.letters)
             ):
                 return False
-            tree.letters += (replace(letter, value=value),)
+            tree.letters += (sent,)
             self._lettered[tree.root] = tree
             return True
 
@@ -397,7 +409,7 @@ class MemoryStore:
         tree = self._trees.get(root)
         if tree is None or not tree.letters:
             return []
-        return [replace(letter, value=self._unpack(letter.value)) for letter in tree.letters]
+        return [replace(one, value=self._unpack(one.value, _letter_place(one))) for one in tree.letters]
 
     async def waiting(self, owner: Owner) -> list[str]:
         """Root runs held by this owner for which letters wait."""
@@ -477,10 +489,7 @@ class MemoryStore:
             trees = list(self._trees.values()) if root is None else [self._trees[root]] if root in self._trees else []
             found = [request for tree in trees for request in tree.requests.values()]
         found.sort(key=lambda request: (request.opened, request.run, request.key))
-        return [
-            replace(request, data=self._unpack(request.data), schema=self._unpack(request.schema))
-            for request in found[:limit]
-        ]
+        return [self._request(request, self._unpack) for request in found[:limit]]
 
     async def due(self, now: float, limit: int = 100) -> list[str]:
         """Root runs that nobody holds and that have something to do by now."""
@@ -505,7 +514,10 @@ class MemoryStore:
         items = self._sessions.get(session, [])
         end = len(items) if upto is None else bisect_right(items, upto, key=lambda item: item[0])
         begin = 0 if limit is None else max(0, end - limit)
-        return [SessionItem(position, self._unpack(item)) for position, item in items[begin:end]]
+        return [
+            SessionItem(position, self._unpack(item, item_place(session, position)))
+            for position, item in items[begin:end]
+        ]
 
     async def session_write(self, session: str, items: Sequence[Any]) -> None:
         """Add items from outside of a run."""
@@ -518,14 +530,19 @@ class MemoryStore:
         kept = self._sessions.setdefault(session, [])
         for item in items:
             self._position += 1
-            kept.append((self._position, item))
+            kept.append((self._position, self._seal(item, item_place(session, self._position))))
 
     async def session_pop(self, session: str) -> Any | None:
         """Remove and return the latest item; None if there's none."""
         checks.check_session_id(session)
         with self._lock:
             items = self._sessions.get(session)
-            return self._unpack(items.pop()[1]) if items else None
+            if not items:
+                return None
+            position, item = items[-1]
+            popped = self._unpack(item, item_place(session, position))
+            items.pop()
+            return popped
 
     async def session_clear(self, session: str) -> None:
         """Remove all items."""
@@ -535,6 +552,27 @@ class MemoryStore:
 
     async def close(self) -> None:
         """Nothing: there is no connection."""
+
+    # Values as they're kept
+
+    def _packed(self, one: Any, place: Bound) -> Any:
+        return self._seal(self._pack(one), place)
+
+    def _seal(self, packed: Any, place: Bound) -> Any:
+        return packed if self.sealing is None else self.sealing.seal(packed, place)
+
+    def _unpack(self, kept: Any, place: Bound) -> Any:
+        if not self.keep_bytes:
+            return copy_json(kept)
+        return value(kept, place, self.sealing, f"{named(place)} {place[1:3]} in memory")
+
+    def _request(self, one: OpenRequest, change: Callable[[Any, Bound], Any]) -> OpenRequest:
+        names = one.run, one.key, one.kind, one.node, one.opened
+        return replace(
+            one,
+            data=change(one.data, request_place("data", *names)),
+            schema=change(one.schema, request_place("schema", *names)),
+        )
 
 
 def _copy(journal: _Journal, tree: _Tree, copies: dict[_Journal, _Journal]) -> _Journal:
@@ -552,8 +590,12 @@ def _row_kept(row: IndexRow, **told: Any) -> IndexRow:
     return row if all(getattr(row, name) == value for name, value in told.items()) else replace(row, **told)
 
 
-def _same(value: Any) -> Any:
-    return value
+def _letter_place(letter: Letter) -> Bound:
+    return letter_place(letter.run, letter.id, letter.kind, letter.key, letter.at)
+
+
+def _same(one: Any) -> Any:
+    return one
 
 
 def _is_left(tree: _Tree, standing: str) -> bool:

@@ -21,6 +21,7 @@ from flowcore.stores.postgres_appends import Appends
 from flowcore.stores.postgres_pool import Address, Pool
 from flowcore.stores.postgres_schema import Names
 from flowcore.stores.postgres_write import PRUNE_AT_ONCE, Packed, utf8
+from flowcore.stores.sealing import Sealing, letter_place, sealed
 
 
 class PostgresStore:
@@ -51,6 +52,7 @@ class PostgresStore:
             raise UserError(f"PostgresStore(timeout={timeout!r}): give seconds above 0")
         self._address = Address(dsn, schema, float(timeout))
         self._connections = connections
+        self.sealing: Sealing | None = None
         self._lanes: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Appends] = weakref.WeakKeyDictionary()
         self._entering = threading.Lock()
         self._pid = os.getpid()
@@ -104,7 +106,7 @@ class PostgresStore:
         RunNotFound."""
         for one in (member, *below):
             checks.check_run_id(one.run)
-        packed, *children = [postgres_write.pack(one) for one in (member, *below)]
+        packed, *children = [postgres_write.pack(one, self.sealing) for one in (member, *below)]
         return await self._pool().do(postgres_write.admit(self._names, packed, owner, children))
 
     async def claim(self, run: str, owner: Owner) -> Claim:
@@ -125,10 +127,16 @@ class PostgresStore:
 
     async def append(self, batch: Sequence[Append], claim: Claim) -> list[Exception | None]:
         """Write a batch of one tree; one answer a member: None, or why it was refused."""
-        packed = [_pack(member) for member in batch]
+        packed = [self._pack(member) for member in batch]
         good = [one for one in packed if isinstance(one, Packed)]
         answers = iter(await self._lane().append(good, claim) if good else [])
         return [next(answers) if isinstance(one, Packed) else one for one in packed]
+
+    def _pack(self, member: Append) -> Packed | FlowcoreError:
+        try:
+            return postgres_write.pack(member, self.sealing)
+        except FlowcoreError as error:
+            return error
 
     def append_now(self, batch: Sequence[Append], claim: Claim) -> list[Exception | None] | None:
         """None: a server can't be asked without suspending."""
@@ -137,7 +145,8 @@ class PostgresStore:
     async def read(self, run: str, after: int = -1) -> list[Fact]:
         """The facts with a seq above ``after``, in order. Raises RunNotFound; StoreError for a damaged journal."""
         checks.check_run_id(run)
-        return await self._pool().do(postgres_read.facts(self._names, run, max(after, -1), self._address.place))
+        job = postgres_read.facts(self._names, run, max(after, -1), self._address.place, self.sealing)
+        return await self._pool().do(job)
 
     # Deleting
 
@@ -170,12 +179,13 @@ class PostgresStore:
         """Put a letter into the inbox of its run's tree. False: an answer to what isn't open. Raises RunNotFound."""
         checks.check_run_id(letter.run)
         value = dumps(checks.check_json(letter.value, f"{letter.kind} to run '{letter.run}'"))
+        value = sealed(value, letter_place(letter.run, letter.id, letter.kind, letter.key, letter.at), self.sealing)
         return await self._pool().do(postgres_write.signal(self._names, letter, value))
 
     async def inbox(self, root: str) -> list[Letter]:
         """The letters that wait for a tree, oldest first."""
         checks.check_run_id(root)
-        return await self._pool().do(postgres_read.inbox(self._names, root, self._address.place))
+        return await self._pool().do(postgres_read.inbox(self._names, root, self._address.place, self.sealing))
 
     async def waiting(self, owner: Owner) -> list[str]:
         """Root runs held by this owner for which letters wait."""
@@ -210,7 +220,8 @@ class PostgresStore:
 
     async def requests(self, root: str | None = None, limit: int = 100) -> list[OpenRequest]:
         """Open requests of one tree, or of all, oldest first."""
-        return await self._pool().do(postgres_read.requests(self._names, root, limit, self._address.place))
+        job = postgres_read.requests(self._names, root, limit, self._address.place, self.sealing)
+        return await self._pool().do(job)
 
     async def due(self, now: float, limit: int = 100) -> list[str]:
         """Root runs that nobody holds and that have something to do by ``now``."""
@@ -223,31 +234,26 @@ class PostgresStore:
     ) -> list[SessionItem]:
         """A session's items, oldest first: those at or before ``upto``; with ``limit`` only the latest so many."""
         checks.check_session_id(session)
-        job = postgres_read.session_items(self._names, session, upto, limit, self._address.place)
+        job = postgres_read.session_items(self._names, session, upto, limit, self._address.place, self.sealing)
         return await self._pool().do(job)
 
     async def session_write(self, session: str, items: Sequence[Any]) -> None:
         """Add items from outside of a run."""
         checks.check_session_id(session)
         packed = [dumps(checks.check_json(item, f"session '{session}'")) for item in items]
-        await self._pool().do(postgres_write.session_write(self._names, utf8(session), packed), again=False)
+        job = postgres_write.session_write(self._names, utf8(session), packed, self.sealing)
+        await self._pool().do(job, again=False)
 
     async def session_pop(self, session: str) -> Any | None:
         """Remove and return the latest item; None if there's none."""
         checks.check_session_id(session)
-        return await self._pool().do(postgres_write.session_pop(self._names, utf8(session)), again=False)
+        job = postgres_write.session_pop(self._names, utf8(session), self._address.place, self.sealing)
+        return await self._pool().do(job, again=False)
 
     async def session_clear(self, session: str) -> None:
         """Remove all items."""
         checks.check_session_id(session)
         await self._pool().do(postgres_write.session_clear(self._names, utf8(session)))
-
-
-def _pack(member: Append) -> Packed | FlowcoreError:
-    try:
-        return postgres_write.pack(member)
-    except FlowcoreError as error:
-        return error
 
 
 _inherited: list[object] = []

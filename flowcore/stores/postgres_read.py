@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from flowcore.errors import StoreError
-from flowcore.graph.values import loads
 from flowcore.machine.facts import Fact
 from flowcore.machine.wire import Row
 from flowcore.stores import checks
@@ -16,6 +15,7 @@ from flowcore.stores.base import IndexRow, Letter, OpenRequest, Owner, Page, Ses
 from flowcore.stores.postgres_pool import Connection, Job
 from flowcore.stores.postgres_schema import CLOCK, Names
 from flowcore.stores.postgres_write import text, utf8
+from flowcore.stores.sealing import Bound, Sealing, decode_fact, item_place, letter_place, named, request_place, value
 
 SMALL = 128 * 1024
 """Bytes of payload that are decoded on the event loop: about a millisecond."""
@@ -32,7 +32,7 @@ def _text(value: bytes | None) -> str | None:
 # Journals
 
 
-def facts(names: Names, run: str, after: int, place: str) -> Job[list[Fact]]:
+def facts(names: Names, run: str, after: int, place: str, sealing: Sealing | None) -> Job[list[Fact]]:
     """A run's facts above ``after``. Raises RunNotFound, StoreError."""
 
     async def job(connection: Connection, again: bool) -> list[Fact]:
@@ -44,28 +44,28 @@ def facts(names: Names, run: str, after: int, place: str) -> Job[list[Fact]]:
                 raise checks.not_found(run)
             if found[0][0] is not None:
                 rows = await _fetch(connection, names.sql(_FACTS_OF_FORK), given)
-        if sum(len(row[-1]) for row in rows) > SMALL:
-            return await asyncio.to_thread(_decode, rows, run, after, place)
-        return _decode(rows, run, after, place)
+        if sum(len(row[-2]) for row in rows) > SMALL:
+            return await asyncio.to_thread(_decode, rows, run, after, place, sealing)
+        return _decode(rows, run, after, place, sealing)
 
     return job
 
 
-def _decode(rows: Sequence[tuple[Any, ...]], run: str, after: int, place: str) -> list[Fact]:
+def _decode(rows: Sequence[tuple[Any, ...]], run: str, after: int, place: str, sealing: Sealing | None) -> list[Fact]:
     found = []
     expected = after + 1
-    for seq, kind, node, visit, on, to, at, payload in rows:
+    for seq, kind, node, visit, on, to, at, payload, writer in rows:
         if seq != expected:
             raise StoreError(f"run '{run}' in {place}: fact {expected} is missing; the store is damaged")
         expected += 1
         row = Row(seq, kind, text(node), visit, _text(on), _text(to), at, payload)
-        found.append(checks.decode_row(run, place, row))
+        found.append(decode_fact(text(writer), place, row, sealing))
     return found
 
 
 _BASE = "SELECT base FROM @.run WHERE id = %(run)b"
 _FACTS = """
-SELECT seq, kind, node, visit, "on", "to", at, payload FROM @.fact
+SELECT seq, kind, node, visit, "on", "to", at, payload, run FROM @.fact
 WHERE run = %(run)b AND seq > %(after)b AND (SELECT base IS NULL FROM @.run WHERE id = %(run)b) ORDER BY seq"""
 # A run, what it's a fork of, and so on; and up to which fact each belongs to it.
 _FACTS_OF_FORK = """
@@ -75,22 +75,25 @@ WITH RECURSIVE line (run, upto) AS (
     FROM line LEFT JOIN @.run ON run.id = line.run LEFT JOIN @.kept ON kept.id = line.run
     WHERE coalesce(run.base, kept.base) IS NOT NULL
 )
-SELECT fact.seq, kind, node, visit, "on", "to", at, payload
+SELECT fact.seq, kind, node, visit, "on", "to", at, payload, fact.run
 FROM line JOIN @.fact ON fact.run = line.run AND fact.seq > %(after)b AND fact.seq <= line.upto ORDER BY fact.seq"""
 
 
 # The inbox
 
 
-def inbox(names: Names, root: str, place: str) -> Job[list[Letter]]:
+def inbox(names: Names, root: str, place: str, sealing: Sealing | None) -> Job[list[Letter]]:
     """The letters of a tree, oldest first."""
 
     async def job(connection: Connection, again: bool) -> list[Letter]:
         rows = await _fetch(connection, names.sql(_INBOX), (utf8(root),))
-        return [
-            Letter(text(run), text(name), text(kind), _text(key), _value(value, place, "letter", text(name)), at)
-            for run, name, kind, key, value, at in rows
-        ]
+        found = []
+        for run, name, kind, key, data, at in rows:
+            letter = Letter(text(run), text(name), text(kind), _text(key), None, at)
+            where = letter_place(letter.run, letter.id, letter.kind, letter.key, at)
+            letter.value = _value(data, where, sealing, place, letter.id)
+            found.append(letter)
+        return found
 
     return job
 
@@ -203,19 +206,21 @@ async def _alive(connection: Connection, names: Names) -> list[bytes]:
     return [name for name, host, pid, born in owners if not is_gone(text(host), pid, text(born))]
 
 
-def requests(names: Names, root: str | None, limit: int, place: str) -> Job[list[OpenRequest]]:
+def requests(names: Names, root: str | None, limit: int, place: str, sealing: Sealing | None) -> Job[list[OpenRequest]]:
     """Open requests, oldest first."""
 
     async def job(connection: Connection, again: bool) -> list[OpenRequest]:
         given = {"root": None if root is None else utf8(root), "limit": limit}
         rows = await _fetch(connection, names.sql(_REQUESTS[root is None]), given)
-        return [
-            OpenRequest(
-                text(root), text(run), text(key), text(kind), _value(data, place, "request", text(key)),
-                _value(schema, place, "request", text(key)), text(node), opened,
+        found = []
+        for above, run, key, kind, data, schema, node, opened in rows:
+            one = OpenRequest(text(above), text(run), text(key), text(kind), None, None, text(node), opened)
+            one.data, one.schema = (
+                _value(part, request_place(name, one.run, one.key, one.kind, one.node, opened), sealing, place, one.key)
+                for name, part in (("data", data), ("schema", schema))
             )
-            for root, run, key, kind, data, schema, node, opened in rows
-        ]  # fmt: skip
+            found.append(one)
+        return found
 
     return job
 
@@ -311,7 +316,7 @@ ORDER BY opened, run, key LIMIT %(limit)b""",
 
 
 def session_items(
-    names: Names, session: str, upto: int | None, limit: int | None, place: str
+    names: Names, session: str, upto: int | None, limit: int | None, place: str, sealing: Sealing | None
 ) -> Job[list[SessionItem]]:
     """A session's items, oldest first."""
     given = {
@@ -323,14 +328,17 @@ def session_items(
         rows = await _fetch(connection, names.sql(_ITEMS), given)
         rows.reverse()
         if sum(len(row[1]) for row in rows) > SMALL:
-            return await asyncio.to_thread(_items, rows, place)
-        return _items(rows, place)
+            return await asyncio.to_thread(_items, rows, session, place, sealing)
+        return _items(rows, session, place, sealing)
 
     return job
 
 
-def _items(rows: Sequence[tuple[Any, ...]], place: str) -> list[SessionItem]:
-    return [SessionItem(position, _value(item, place, "item", str(position))) for position, item in rows]
+def _items(rows: Sequence[tuple[Any, ...]], session: str, place: str, sealing: Sealing | None) -> list[SessionItem]:
+    return [
+        SessionItem(position, _value(item, item_place(session, position), sealing, place, str(position)))
+        for position, item in rows
+    ]
 
 
 _ITEMS = """
@@ -338,8 +346,5 @@ SELECT position, item FROM @.session_item WHERE session = %(session)b AND positi
 ORDER BY position DESC LIMIT %(limit)b::bigint"""
 
 
-def _value(data: bytes, place: str, what: str, name: str) -> Any:
-    try:
-        return loads(data)
-    except (ValueError, RecursionError, AttributeError) as error:
-        raise StoreError(f"{what} '{name}' in {place}: it isn't JSON ({error})") from None
+def _value(data: bytes, of: Bound, sealing: Sealing | None, place: str, name: str) -> Any:
+    return value(data, of, sealing, f"{named(of)} '{name}' in {place}")

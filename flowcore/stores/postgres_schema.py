@@ -374,6 +374,10 @@ class Names:
         """The statement that makes the schema."""
         return f"CREATE SCHEMA {self._quoted[:-1]}".encode()
 
+    def table(self, name: str) -> str:
+        """A table's name, quoted, with the schema's."""
+        return f'{self._quoted}"{name}"'
+
     def script(self, text: str) -> bytes:
         """Statements without parameters, ``@.`` standing for the schema."""
         return text.replace("@.", self._quoted).encode()

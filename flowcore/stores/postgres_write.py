@@ -11,12 +11,13 @@ from secrets import token_hex
 from typing import Any, NamedTuple
 
 from flowcore.errors import RunConflict, StoreError
-from flowcore.graph.values import dumps, loads
+from flowcore.graph.values import dumps
 from flowcore.machine.wire import Row
 from flowcore.stores import checks
-from flowcore.stores.base import LEASE_SECONDS, Append, Claim, IndexRow, Letter, Owner, is_gone
+from flowcore.stores.base import LEASE_SECONDS, Append, Claim, IndexRow, Letter, OpenRequest, Owner, is_gone
 from flowcore.stores.postgres_pool import Connection, Job, driver
 from flowcore.stores.postgres_schema import CLOCK, Names
+from flowcore.stores.sealing import Sealing, encode_fact, item_place, request_place, sealed, value
 
 MAX_BYTES = 256 * 1024 * 1024
 """The largest member, in bytes: PostgreSQL's limit of 1 GB holds for a statement with all its values."""
@@ -43,9 +44,14 @@ def digest(*parts: bytes) -> bytes:
     return hashlib.sha256(b"\0".join(parts)).digest()
 
 
+Item = tuple[bytes, bytes | None, bytes]
+"""Session, digest, JSON."""
+
+
 class Packed(NamedTuple):
     """A member as parameters. ``plain``: one fact that brings nothing else. ``given``: the rest, where there's more,
-    as _MEMBER names it, and ``indexed`` likewise. ``sessions``: which it writes to."""
+    as _MEMBER names it, and ``indexed`` likewise. ``sessions``: which it writes to. ``sealed``: session, digest and
+    JSON of items that are to be sealed for their positions, which they get when they're written."""
 
     member: Append
     plain: bool
@@ -54,9 +60,11 @@ class Packed(NamedTuple):
     indexed: dict[str, Any]
     sessions: frozenset[bytes]
     size: int
+    sealing: Sealing | None
+    sealed: list[Item]
 
 
-def pack(member: Append) -> Packed:
+def pack(member: Append, sealing: Sealing | None) -> Packed:
     """Encode a member. Raises StoreError for values that can't be kept, UserError for ids that aren't ids."""
     facts, run = member.facts, member.run
     plain = (
@@ -67,27 +75,29 @@ def pack(member: Append) -> Packed:
     )
     if not plain:
         checks.check_member(member)
-    rows = [checks.encode_fact(run, fact) for fact in facts]
+    rows = [encode_fact(run, fact, sealing) for fact in facts]
     for row in rows:
         _check_numbers(run, row.seq, row.visit)
     size = sum(len(row.payload) for row in rows)
     given: dict[str, Any] = {}
-    sessions: frozenset[bytes] = frozenset()
+    items: list[Item] = []
     if not plain:
         try:
-            given, sessions = _pack_rest(member)
+            given, items = _pack_rest(member, sealing)
         except (TypeError, ValueError, RecursionError) as error:
             raise StoreError(f"run '{run}': what comes with fact {facts[0].seq} isn't JSON: {error}") from None
-        size += sum(map(len, [*given["o_data"], *given["s_items"]]))
+        size += sum(map(len, given["o_data"])) + sum(len(one[2]) for one in items)
     if size > MAX_BYTES:
         raise StoreError(f"run '{run}': fact {facts[0].seq} and what comes with it is larger than {MAX_BYTES} bytes")
-    return Packed(member, plain, rows, given, _index(run, _index_of(member)), sessions, size)
+    sessions = frozenset(one[0] for one in items)
+    index = _index(run, _index_of(member))
+    return Packed(member, plain, rows, given, index, sessions, size, sealing, items if sealing is not None else [])
 
 
-def _pack_rest(member: Append) -> tuple[dict[str, Any], frozenset[bytes]]:
+def _pack_rest(member: Append, sealing: Sealing | None) -> tuple[dict[str, Any], list[Item]]:
     root, run = utf8(member.root), utf8(member.run)
     opened = {one.key: one for one in member.opened}.values()
-    items: list[tuple[bytes, bytes, bytes]] = []
+    items: list[Item] = []
     counts: dict[tuple[str, int], int] = {}
     for write in member.writes:
         checks.check_session_id(write.session)
@@ -97,6 +107,7 @@ def _pack_rest(member: Append) -> tuple[dict[str, Any], frozenset[bytes]]:
             counts[write.session, write.seq] = i + 1
             name = utf8(write.session)
             items.append((name, digest(run, b"%d" % write.seq, b"%d" % i, name), dumps(item)))
+    plain = items if sealing is None else []
     given = {
         "closed": [digest(run, utf8(key)) for key in member.closed],
         "consumed": [digest(root, utf8(letter)) for letter in member.consumed],
@@ -105,13 +116,17 @@ def _pack_rest(member: Append) -> tuple[dict[str, Any], frozenset[bytes]]:
         "o_kinds": [utf8(one.kind) for one in opened],
         "o_nodes": [utf8(one.node) for one in opened],
         "o_opened": [float(one.opened) for one in opened],
-        "o_data": [dumps(one.data) for one in opened],
-        "o_schemas": [dumps(one.schema) for one in opened],
-        "s_sessions": [one[0] for one in items],
-        "s_digests": [one[1] for one in items],
-        "s_items": [one[2] for one in items],
+        "o_data": [_asked("data", one.data, one, sealing) for one in opened],
+        "o_schemas": [_asked("schema", one.schema, one, sealing) for one in opened],
+        "s_sessions": [one[0] for one in plain],
+        "s_digests": [one[1] for one in plain],
+        "s_items": [one[2] for one in plain],
     }
-    return given, frozenset(one[0] for one in items)
+    return given, items
+
+
+def _asked(name: str, part: Any, one: OpenRequest, sealing: Sealing | None) -> bytes:
+    return sealed(dumps(part), request_place(name, one.run, one.key, one.kind, one.node, one.opened), sealing)
 
 
 def _index_of(member: Append) -> IndexRow | None:
@@ -206,6 +221,7 @@ def admit(names: Names, packed: Packed, owner: Owner, below: Sequence[Packed]) -
             for one, parameters, answer in zip((packed, *below), given, answers, strict=True):
                 [told] = await answer.fetchone() or [""]
                 _admitted(one.member.run, parameters, told)
+                await _add_sealed(connection, names, one)
         return claim
 
     return job
@@ -343,9 +359,12 @@ async def append(connection: Connection, names: Names, group: Group) -> list[lis
             ]
             if first is not None:
                 written = {run for (run,) in await first.fetchall()}
-            for some in answers:
+            for (batch, _), some in zip(other, answers, strict=True):
                 rows = [await one.fetchone() for one in some]
                 told.append([row[0] for row in rows if row is not None])
+                for one, word in zip(batch, told[-1], strict=True):
+                    if word == "done":
+                        await _add_sealed(connection, names, one)
     verdicts = iter(told)
     found: list[list[Exception | None]] = []
     for batch, claim in group:
@@ -360,6 +379,26 @@ async def append(connection: Connection, names: Names, group: Group) -> list[lis
             ]
         )
     return found
+
+
+async def _add_sealed(connection: Connection, names: Names, packed: Packed) -> None:
+    """Add what of a member that was just written is bound to its positions. Its sessions are locked."""
+    if packed.sealed and packed.sealing is not None:
+        given = await _positioned(connection, names, packed.sealed, packed.sealing)
+        await connection.execute(names.sql(_ADD_SEALED), (utf8(packed.member.run), *given), binary=True)
+
+
+async def _positioned(
+    connection: Connection, names: Names, items: Sequence[Item], sealing: Sealing
+) -> tuple[list[Any], ...]:
+    """Positions, sessions, digests and sealed items."""
+    answer = await connection.execute(names.sql(_POSITIONS), (names.table("session_item"), len(items)), binary=True)
+    positions = [position for (position,) in await answer.fetchall()]
+    kept = [
+        sealing.seal(data, item_place(text(session), position))
+        for position, (session, _, data) in zip(positions, items, strict=True)
+    ]
+    return positions, [one[0] for one in items], [one[1] for one in items], kept
 
 
 def _is_plain(batch: Sequence[Packed]) -> bool:
@@ -520,26 +559,33 @@ _SIGNAL = "SELECT @.signal(%b::bytea, %b::bytea, %b::bytea, %b::bytea, %b::float
 # Sessions
 
 
-def session_write(names: Names, session: bytes, items: list[bytes]) -> Job[None]:
+def session_write(names: Names, session: bytes, items: list[bytes], sealing: Sealing | None) -> Job[None]:
     """Add items from outside of a run."""
 
     async def job(connection: Connection, again: bool) -> None:
         async with connection.pipeline(), connection.transaction():
             await _lock(connection, names, [], {session})
-            await connection.execute(names.sql(_ADD), (session, items))
+            if sealing is None:
+                await connection.execute(names.sql(_ADD), (session, items))
+            else:
+                given = await _positioned(connection, names, [(session, None, item) for item in items], sealing)
+                await connection.execute(names.sql(_ADD_SEALED), (None, *given), binary=True)
 
     return job
 
 
-def session_pop(names: Names, session: bytes) -> Job[Any]:
-    """Remove and return the latest item."""
+def session_pop(names: Names, session: bytes, place: str, sealing: Sealing | None) -> Job[Any]:
+    """Remove and return the latest item; one that can't be read stays. Raises StoreError."""
 
     async def job(connection: Connection, again: bool) -> Any:
         async with connection.pipeline(), connection.transaction():
             await _lock(connection, names, [], {session})
             answer = await connection.execute(names.sql(_POP), (session,), binary=True)
             found = await answer.fetchone()
-        return None if found is None else loads(found[0])
+            if found is None:
+                return None
+            item, position = found
+            return value(item, item_place(text(session), position), sealing, f"item '{position}' in {place}")
 
     return job
 
@@ -558,10 +604,15 @@ def session_clear(names: Names, session: bytes) -> Job[None]:
 _ADD = """
 INSERT INTO @.session_item (session, item)
 SELECT %b::bytea, one.item FROM unnest(%b::bytea[]) WITH ORDINALITY AS one (item, i) ORDER BY one.i"""
+_POSITIONS = "SELECT nextval(pg_get_serial_sequence(%b, 'position')) FROM generate_series(1, %b::bigint)"
+_ADD_SEALED = """
+INSERT INTO @.session_item (run, position, session, digest, item) OVERRIDING SYSTEM VALUE
+SELECT %b::bytea, one.* FROM unnest(%b::bigint[], %b::bytea[], %b::bytea[], %b::bytea[]) AS one
+ON CONFLICT DO NOTHING"""
 _POP = """
 DELETE FROM @.session_item WHERE position = (
     SELECT position FROM @.session_item WHERE session = %b ORDER BY position DESC LIMIT 1
-) RETURNING item"""
+) RETURNING item, position"""
 _CLEAR = "DELETE FROM @.session_item WHERE session = %b"
 
 

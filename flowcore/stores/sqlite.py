@@ -17,8 +17,9 @@ from flowcore.graph.values import dumps
 from flowcore.machine.facts import Fact
 from flowcore.stores import checks, sqlite_read, sqlite_write
 from flowcore.stores.base import Append, Claim, IndexRow, Letter, OpenRequest, Owner, Page, SessionItem
+from flowcore.stores.sealing import Sealing, letter_place, sealed
 from flowcore.stores.sqlite_file import StoreFile
-from flowcore.stores.sqlite_schema import Synchronous, utf8
+from flowcore.stores.sqlite_schema import Synchronous
 from flowcore.stores.sqlite_write import Packed
 
 PRUNE_PAGE = 1_000
@@ -55,6 +56,7 @@ class SqliteStore:
         self.synchronous: Synchronous = synchronous
         self.busy_timeout = busy_timeout
         self.inline = synchronous == "NORMAL"
+        self.sealing: Sealing | None = None
         self._opening = threading.Lock()
         self._file: StoreFile | None = None
         self._end: weakref.finalize[Any, Any] | None = None
@@ -89,7 +91,7 @@ class SqliteStore:
         RunNotFound."""
         for one in (member, *below):
             checks.check_run_id(one.run)
-        packed, *children = [sqlite_write.pack(one) for one in (member, *below)]
+        packed, *children = [sqlite_write.pack(one, self.sealing) for one in (member, *below)]
         job = partial(sqlite_write.admit, packed=packed, owner=owner, below=children)
         return await self._open().write_soon(job)
 
@@ -111,7 +113,7 @@ class SqliteStore:
 
     async def append(self, batch: Sequence[Append], claim: Claim) -> list[Exception | None]:
         """Write a batch of one tree; one answer a member: None, or why it was refused."""
-        packed = [_pack(member) for member in batch]
+        packed = [self._pack(member) for member in batch]
         answers = self._append_now(packed, claim)
         if answers is None:
             job = partial(sqlite_write.append, batch=packed, claim=claim)
@@ -122,7 +124,7 @@ class SqliteStore:
         """``append`` without suspending. None: that can't be done now, nothing was written, use ``append``."""
         if not self.inline or self._file is None:
             return None
-        return self._append_now([_pack(member) for member in batch], claim)
+        return self._append_now([self._pack(member) for member in batch], claim)
 
     def _append_now(self, batch: Sequence[Packed | FlowcoreError], claim: Claim) -> list[Exception | None] | None:
         if not self.inline:
@@ -133,13 +135,20 @@ class SqliteStore:
         answer = self._open().write_now(job, plain=plain, size=size)
         return None if answer is None else answer.value
 
+    def _pack(self, member: Append) -> Packed | FlowcoreError:
+        try:
+            return sqlite_write.pack(member, self.sealing)
+        except FlowcoreError as error:
+            return error
+
     async def read(self, run: str, after: int = -1) -> list[Fact]:
         """The facts with a seq above ``after``, in order. Raises RunNotFound; StoreError for a damaged journal."""
         checks.check_run_id(run)
         file, after = self._open(), max(after, -1)
-        found = await file.read(partial(sqlite_read.small_facts, run=run, after=after, path=self.path))
+        given: dict[str, Any] = {"run": run, "after": after, "path": self.path, "sealing": self.sealing}
+        found = await file.read(partial(sqlite_read.small_facts, **given))
         if found is None:
-            found = await file.read_apart(partial(sqlite_read.facts, run=run, after=after, path=self.path))
+            found = await file.read_apart(partial(sqlite_read.facts, **given))
         return found
 
     # Deleting
@@ -174,12 +183,13 @@ class SqliteStore:
         """Put a letter into the inbox of its run's tree. False: an answer to what isn't open. Raises RunNotFound."""
         checks.check_run_id(letter.run)
         value = dumps(checks.check_json(letter.value, f"{letter.kind} to run '{letter.run}'"))
+        value = sealed(value, letter_place(letter.run, letter.id, letter.kind, letter.key, letter.at), self.sealing)
         return await self._open().write_soon(partial(sqlite_write.signal, letter=letter, value=value))
 
     async def inbox(self, root: str) -> list[Letter]:
         """The letters that wait for a tree, oldest first."""
         checks.check_run_id(root)
-        return await self._open().read(partial(sqlite_read.inbox, root=root, path=self.path))
+        return await self._open().read(partial(sqlite_read.inbox, root=root, path=self.path, sealing=self.sealing))
 
     async def waiting(self, owner: Owner) -> list[str]:
         """Root runs held by this owner for which letters wait."""
@@ -215,7 +225,7 @@ class SqliteStore:
 
     async def requests(self, root: str | None = None, limit: int = 100) -> list[OpenRequest]:
         """Open requests of one tree, or of all, oldest first."""
-        query = partial(sqlite_read.requests, root=root, limit=limit, path=self.path)
+        query = partial(sqlite_read.requests, root=root, limit=limit, path=self.path, sealing=self.sealing)
         return await self._open().read(query)
 
     async def due(self, now: float, limit: int = 100) -> list[str]:
@@ -230,31 +240,26 @@ class SqliteStore:
         """A session's items, oldest first: those at or before ``upto``; with ``limit`` only the latest so many."""
         checks.check_session_id(session)
         file, which = self._open(), sqlite_read.which_items(session, upto, limit)
-        found = await file.read(partial(sqlite_read.small_session, which=which, path=self.path))
+        given: dict[str, Any] = {"session": session, "which": which, "path": self.path, "sealing": self.sealing}
+        found = await file.read(partial(sqlite_read.small_session, **given))
         if found is None:
-            found = await file.read_apart(partial(sqlite_read.session_items, which=which, path=self.path))
+            found = await file.read_apart(partial(sqlite_read.session_items, **given))
         return found
 
     async def session_write(self, session: str, items: Sequence[Any]) -> None:
         """Add items from outside of a run."""
         checks.check_session_id(session)
         packed = [dumps(checks.check_json(item, f"session '{session}'")) for item in items]
-        job = partial(sqlite_write.session_write, session=utf8(session), items=packed)
+        job = partial(sqlite_write.session_write, session=session, items=packed, sealing=self.sealing)
         await self._open().write_soon(job)
 
     async def session_pop(self, session: str) -> Any | None:
         """Remove and return the latest item; None if there's none."""
         checks.check_session_id(session)
-        return await self._open().write_soon(partial(sqlite_write.session_pop, session=utf8(session)))
+        job = partial(sqlite_write.session_pop, session=session, path=self.path, sealing=self.sealing)
+        return await self._open().write_soon(job)
 
     async def session_clear(self, session: str) -> None:
         """Remove all items."""
         checks.check_session_id(session)
-        await self._open().write_soon(partial(sqlite_write.session_clear, session=utf8(session)))
-
-
-def _pack(member: Append) -> Packed | FlowcoreError:
-    try:
-        return sqlite_write.pack(member)
-    except FlowcoreError as error:
-        return error
+        await self._open().write_soon(partial(sqlite_write.session_clear, session=session))

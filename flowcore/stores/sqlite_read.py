@@ -8,11 +8,11 @@ import sqlite3
 from typing import Any
 
 from flowcore.errors import StoreError
-from flowcore.graph.values import loads
 from flowcore.machine.facts import Fact
 from flowcore.machine.wire import Row
 from flowcore.stores import checks
 from flowcore.stores.base import IndexRow, Letter, OpenRequest, Owner, Page, SessionItem, is_gone
+from flowcore.stores.sealing import Bound, Sealing, decode_fact, item_place, letter_place, named, request_place, value
 from flowcore.stores.sqlite_schema import NOW, utf8
 
 Connection = sqlite3.Connection
@@ -23,13 +23,13 @@ SMALL = 128 * 1024
 # Journals
 
 
-def small_facts(connection: Connection, run: str, after: int, path: str) -> list[Fact] | None:
+def small_facts(connection: Connection, run: str, after: int, path: str, sealing: Sealing | None) -> list[Fact] | None:
     """``facts``; None if they aren't SMALL."""
     (size,) = connection.execute(_FACTS_SIZE, {"run": run, "after": after}).fetchone()
-    return facts(connection, run, after, path) if size <= SMALL else None
+    return facts(connection, run, after, path, sealing) if size <= SMALL else None
 
 
-def facts(connection: Connection, run: str, after: int, path: str) -> list[Fact]:
+def facts(connection: Connection, run: str, after: int, path: str, sealing: Sealing | None) -> list[Fact]:
     """A run's facts above ``after``. Raises RunNotFound, StoreError."""
     rows = connection.execute(_FACTS, (run, after)).fetchall()
     if not rows:
@@ -41,16 +41,16 @@ def facts(connection: Connection, run: str, after: int, path: str) -> list[Fact]
     where = f"store file {path}"
     found = []
     expected = after + 1
-    for row in rows:
-        if row[0] != expected:
+    for *columns, writer in rows:
+        if columns[0] != expected:
             raise StoreError(f"run '{run}' in {where}: fact {expected} is missing; the store is damaged")
         expected += 1
-        found.append(checks.decode_row(run, where, Row(*row)))
+        found.append(decode_fact(writer, where, Row(*columns), sealing))
     return found
 
 
 _FACTS = """
-SELECT seq, kind, node, visit, "on", "to", at, payload FROM fact
+SELECT seq, kind, node, visit, "on", "to", at, payload, run FROM fact
 WHERE run = ?1 AND seq > ?2 AND (SELECT base IS NULL FROM run WHERE id = ?1) ORDER BY seq"""
 # A run, what it's a fork of, and so on; and up to which fact each belongs to it.
 _LINE = """
@@ -63,19 +63,19 @@ WITH RECURSIVE line (run, upto) AS (
 """
 _OF_LINE = "FROM line JOIN fact ON fact.run = line.run AND fact.seq > :after AND fact.seq <= line.upto"
 _FACTS_OF_FORK = f"""{_LINE}
-SELECT fact.seq, kind, node, visit, "on", "to", at, payload {_OF_LINE} ORDER BY fact.seq"""
+SELECT fact.seq, kind, node, visit, "on", "to", at, payload, fact.run {_OF_LINE} ORDER BY fact.seq"""
 _FACTS_SIZE = f"{_LINE} SELECT total(length(payload) + 200) {_OF_LINE}"
 
 
 # The inbox
 
 
-def inbox(connection: Connection, root: str, path: str) -> list[Letter]:
+def inbox(connection: Connection, root: str, path: str, sealing: Sealing | None) -> list[Letter]:
     """The letters of a tree, oldest first."""
     rows = connection.execute(_INBOX, (root,)).fetchall()
     return [
-        Letter(run, name, kind, key, _value(value, path, "letter", name), at)
-        for run, name, kind, key, value, at in rows
+        Letter(run, name, kind, key, _value(data, letter_place(run, name, kind, key, at), sealing, path, name), at)
+        for run, name, kind, key, data, at in rows
     ]
 
 
@@ -151,16 +151,19 @@ def _alive(connection: Connection) -> str:
     return json.dumps([name for name, host, pid, born in owners if not is_gone(host, pid, born)])
 
 
-def requests(connection: Connection, root: str | None, limit: int, path: str) -> list[OpenRequest]:
+def requests(
+    connection: Connection, root: str | None, limit: int, path: str, sealing: Sealing | None
+) -> list[OpenRequest]:
     """Open requests, oldest first."""
     rows = connection.execute(_REQUESTS[root is None], {"root": root, "limit": limit}).fetchall()
-    return [
-        OpenRequest(
-            root, run, key, kind, _value(data, path, "request", key), _value(schema, path, "request", key), node,
-            opened,
+    found = []
+    for root, run, key, kind, data, schema, node, opened in rows:
+        asked, form = (
+            _value(part, request_place(name, run, key, kind, node, opened), sealing, path, key)
+            for name, part in (("data", data), ("schema", schema))
         )
-        for root, run, key, kind, data, schema, node, opened in rows
-    ]  # fmt: skip
+        found.append(OpenRequest(root, run, key, kind, asked, form, node, opened))
+    return found
 
 
 def _row(row: tuple[Any, ...], gone: dict[str, bool]) -> IndexRow:
@@ -247,17 +250,24 @@ def which_items(session: str, upto: int | None, limit: int | None) -> dict[str, 
     return {"session": utf8(session), "upto": last, "limit": -1 if limit is None else max(limit, 0)}
 
 
-def small_session(connection: Connection, which: dict[str, Any], path: str) -> list[SessionItem] | None:
+def small_session(
+    connection: Connection, session: str, which: dict[str, Any], path: str, sealing: Sealing | None
+) -> list[SessionItem] | None:
     """``session_items``; None if they aren't SMALL."""
     (size,) = connection.execute(_ITEMS_SIZE, which).fetchone()
-    return session_items(connection, which, path) if size <= SMALL else None
+    return session_items(connection, session, which, path, sealing) if size <= SMALL else None
 
 
-def session_items(connection: Connection, which: dict[str, Any], path: str) -> list[SessionItem]:
+def session_items(
+    connection: Connection, session: str, which: dict[str, Any], path: str, sealing: Sealing | None
+) -> list[SessionItem]:
     """A session's items, oldest first."""
     rows = connection.execute(_ITEMS, which).fetchall()
     rows.reverse()
-    return [SessionItem(position, _value(item, path, "item", str(position))) for position, item in rows]
+    return [
+        SessionItem(position, _value(item, item_place(session, position), sealing, path, str(position)))
+        for position, item in rows
+    ]
 
 
 _ITEMS = """
@@ -266,8 +276,5 @@ ORDER BY position DESC LIMIT :limit"""
 _ITEMS_SIZE = f"SELECT total(length(item) + 100) FROM ({_ITEMS})"
 
 
-def _value(data: bytes, path: str, what: str, name: str) -> Any:
-    try:
-        return loads(data)
-    except (ValueError, RecursionError, AttributeError) as error:
-        raise StoreError(f"{what} '{name}' in store file {path}: it isn't JSON ({error})") from None
+def _value(data: bytes, place: Bound, sealing: Sealing | None, path: str, name: str) -> Any:
+    return value(data, place, sealing, f"{named(place)} '{name}' in store file {path}")

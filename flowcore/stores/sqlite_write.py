@@ -11,10 +11,11 @@ from secrets import token_hex
 from typing import Any, NamedTuple
 
 from flowcore.errors import FlowcoreError, StoreError
-from flowcore.graph.values import dumps, loads
+from flowcore.graph.values import dumps
 from flowcore.machine.wire import Row
 from flowcore.stores import checks
 from flowcore.stores.base import LEASE_SECONDS, Append, Claim, IndexRow, Letter, Owner, is_gone
+from flowcore.stores.sealing import Sealing, encode_fact, item_place, request_place, sealed, value
 from flowcore.stores.sqlite_schema import NOW, utf8
 
 Cursor = sqlite3.Cursor
@@ -29,17 +30,23 @@ UNSTORABLE = (
 """What sqlite3 raises for a value that it can't keep: the value's matter, not the file's."""
 
 
+Item = tuple[str, str | None, int | None, int | None, bytes]
+"""Session, run, seq, number among the fact's items, JSON."""
+
+
 class Packed(NamedTuple):
-    """A member with its values as bytes. ``plain``: one fact that brings nothing else, so one statement writes it."""
+    """A member with its values as bytes. ``plain``: one fact that brings nothing else, so one statement writes it.
+    ``items`` are sealed when they get their positions."""
 
     member: Append
     plain: bool
     rows: list[Row]
     requests: list[tuple[Any, ...]]
-    items: list[tuple[Any, ...]]
+    items: list[Item]
+    sealing: Sealing | None
 
 
-def pack(member: Append) -> Packed:
+def pack(member: Append, sealing: Sealing | None) -> Packed:
     """Encode a member. Raises StoreError for values that aren't JSON, UserError for ids that aren't ids."""
     facts = member.facts
     run = member.run
@@ -49,28 +56,31 @@ def pack(member: Append) -> Packed:
         and facts[0].seq
         and not (member.opened or member.closed or member.consumed or member.writes)
     ):
-        return Packed(member, True, [checks.encode_fact(run, facts[0])], [], [])
+        return Packed(member, True, [encode_fact(run, facts[0], sealing)], [], [], sealing)
     checks.check_member(member)
-    rows = [checks.encode_fact(run, fact) for fact in facts]
+    rows = [encode_fact(run, fact, sealing) for fact in facts]
     try:
         requests = [
             (
                 member.root, one.run, utf8(one.key), one.kind, one.node, one.opened,
-                dumps(one.data), dumps(one.schema),
+                *(
+                    sealed(dumps(part), request_place(name, one.run, one.key, one.kind, one.node, one.opened), sealing)
+                    for name, part in (("data", one.data), ("schema", one.schema))
+                ),
             )
             for one in member.opened
         ]  # fmt: skip
-        items: list[tuple[Any, ...]] = []
+        items: list[Item] = []
         counts: dict[tuple[str, int], int] = {}
         for write in member.writes:
             checks.check_session_id(write.session)
             for item in write.items:
                 i = counts.get((write.session, write.seq), 0)
                 counts[write.session, write.seq] = i + 1
-                items.append((utf8(write.session), run, write.seq, i, dumps(item)))
+                items.append((write.session, run, write.seq, i, dumps(item)))
     except (TypeError, ValueError, RecursionError) as error:
         raise StoreError(f"run '{run}': what comes with fact {facts[0].seq} isn't JSON: {error}") from None
-    return Packed(member, False, rows, requests, items)
+    return Packed(member, False, rows, requests, items, sealing)
 
 
 # Leases
@@ -255,7 +265,22 @@ def _write_rest(cursor: Cursor, packed: Packed) -> None:
     for letter in member.consumed:
         cursor.execute("DELETE FROM letter WHERE root = ? AND id = CAST(? AS TEXT)", (member.root, utf8(letter)))
     if packed.items:
-        cursor.executemany(_ITEM, packed.items)
+        _add_items(cursor, packed.items, packed.sealing)
+
+
+def _add_items(cursor: Cursor, items: Sequence[Item], sealing: Sealing | None) -> None:
+    """Add items; sealed ones are bound to their positions, so these are chosen here."""
+    if sealing is None:
+        cursor.executemany(_ITEM, [(utf8(session), *rest) for session, *rest in items])
+        return
+    (last,) = cursor.execute(_LAST_POSITION).fetchone()
+    cursor.executemany(
+        _ITEM_AT,
+        [
+            (position, utf8(session), run, seq, i, sealing.seal(data, item_place(session, position)))
+            for position, (session, run, seq, i, data) in enumerate(items, last + 1)
+        ],
+    )
 
 
 def _fact(run: str, row: Row, nonce: str) -> tuple[Any, ...]:
@@ -302,6 +327,9 @@ VALUES (?, ?, CAST(? AS TEXT), ?, ?, ?, ?, ?)"""
 _CLOSE = "DELETE FROM request WHERE root = ? AND run = ? AND key = CAST(? AS TEXT)"
 _ITEM = """
 INSERT OR IGNORE INTO session_item (session, run, seq, i, item) VALUES (CAST(? AS TEXT), ?, ?, ?, ?)"""
+_ITEM_AT = """
+INSERT OR IGNORE INTO session_item (position, session, run, seq, i, item) VALUES (?, CAST(? AS TEXT), ?, ?, ?, ?)"""
+_LAST_POSITION = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'session_item'"
 
 
 # Deleting
@@ -414,24 +442,26 @@ INSERT INTO letter (root, id, run, kind, key, at, value) VALUES (?, CAST(? AS TE
 # Sessions
 
 
-def session_write(cursor: Cursor, session: bytes, items: Sequence[bytes]) -> None:
+def session_write(cursor: Cursor, session: str, items: Sequence[bytes], sealing: Sealing | None) -> None:
     """Add items from outside of a run."""
-    cursor.executemany(_ITEM, [(session, None, None, None, item) for item in items])
+    _add_items(cursor, [(session, None, None, None, item) for item in items], sealing)
 
 
-def session_pop(cursor: Cursor, session: bytes) -> Any | None:
-    """Remove and return the latest item."""
-    found = cursor.execute(_LATEST, (session,)).fetchone()
+def session_pop(cursor: Cursor, session: str, path: str, sealing: Sealing | None) -> Any | None:
+    """Remove and return the latest item; one that can't be read stays. Raises StoreError."""
+    found = cursor.execute(_LATEST, (utf8(session),)).fetchone()
     if found is None:
         return None
     position, item = found
+    told = f"item '{position}' in store file {path}"
+    popped = value(item, item_place(session, position), sealing, told)
     cursor.execute("DELETE FROM session_item WHERE position = ?", (position,))
-    return loads(item)
+    return popped
 
 
-def session_clear(cursor: Cursor, session: bytes) -> None:
+def session_clear(cursor: Cursor, session: str) -> None:
     """Remove all items."""
-    cursor.execute("DELETE FROM session_item WHERE session = CAST(? AS TEXT)", (session,))
+    cursor.execute("DELETE FROM session_item WHERE session = CAST(? AS TEXT)", (utf8(session),))
 
 
 _LATEST = "SELECT position, item FROM session_item WHERE session = CAST(? AS TEXT) ORDER BY position DESC LIMIT 1"

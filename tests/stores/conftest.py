@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from stores_postgres import new_store
 
-from flowcore.stores import MemoryStore, SqliteStore, Store
+from flowcore.stores import EncryptedStore, MemoryStore, SqliteStore, Store
+
+KEY = EncryptedStore.new_key()
 
 MAKERS: dict[str, Callable[[Path], Store]] = {
     "memory": lambda folder: MemoryStore(),
@@ -16,6 +18,9 @@ MAKERS: dict[str, Callable[[Path], Store]] = {
     "sqlite-full": lambda folder: SqliteStore(folder / "runs.db"),
     "sqlite-normal": lambda folder: SqliteStore(folder / "runs.db", synchronous="NORMAL"),
     "postgres": lambda folder: new_store(),
+    "encrypted-sqlite": lambda folder: EncryptedStore(SqliteStore(folder / "runs.db", synchronous="NORMAL"), key=KEY),
+    "encrypted-memory": lambda folder: EncryptedStore(MemoryStore(keep_bytes=True), key=KEY),
+    "encrypted-postgres": lambda folder: EncryptedStore(new_store(), key=KEY),
 }
 
 

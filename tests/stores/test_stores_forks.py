@@ -34,6 +34,7 @@ async def forked(store: Store, run: str, base: str, seq: int, more: int = 0) -> 
 
 async def stored(store: Any) -> dict[str, list[int]]:
     """The seqs of the rows that the store keeps, by the run that wrote them."""
+    store = getattr(store, "store", store)
     if isinstance(store, MemoryStore):
         kept = [journal for journals in store._kept.values() for journal in journals]
         every = [*store._journals.values(), *kept]

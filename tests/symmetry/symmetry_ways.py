@@ -668,9 +668,7 @@ def same_walked(there: Seen, here: Seen) -> None:
     ):
         if name in there.end:
             hold(_plain(there.end[name]), _plain(here.end.get(name)), name)
-    for count, used in there.end.get(
-        "run usage", {}
-    ).items():  # what wasn't recorded is paid again
+    for count, used in there.end.get("run usage", {}).items():  # what wasn't recorded is paid again
         assert here.end["run usage"].get(count, 0) >= used, f"{count}: {used} there, less here"
 
 
