@@ -47,7 +47,8 @@ def _changed(row: IndexRow, loaded: Loaded) -> str | None:
         return None
     return (
         f"graph '{row.graph}' of {loaded} has changed since the run began"
-        f" ({row.fingerprint} then, {loaded.graph.fingerprint} now); trying it"
+        f" ({row.fingerprint} then, {loaded.graph.fingerprint} now); "
+        + ("it's migrated" if row.fingerprint in loaded.graph.migrations else "trying it")
     )
 
 

@@ -83,7 +83,8 @@ class Live:
         elif isinstance(fact, Rested):
             self._rested(run, fact)
         elif isinstance(fact, Resumed):
-            self._say(run, f"  resumed at {fact.node} ({fact.by})", "dim")
+            how = f"migrated to graph {fact.fingerprint}," if fact.by == "migrate" else "resumed"
+            self._say(run, f"  {how} at {fact.place or fact.node} ({fact.by})", "dim")
 
     def _transition(self, run: str, fact: Transition) -> None:
         spoke = self._texts.pop(run, False)

@@ -113,6 +113,8 @@ def _line(fact: Fact, depth: int, tokens: int) -> Line | None:
     if isinstance(fact, Rested):
         return line(f"({fact.standing})", told(fact.error), attempt=fact.attempt)
     if isinstance(fact, Resumed):
+        if fact.by == "migrate":
+            return line("(migrated)", f"to graph {fact.fingerprint}", fact.place or "")
         limits = ", ".join(f"{name}={limit}" for name, limit in (fact.limits or {}).items())
         return line("(resumed)", fact.by + (f", {limits}" if limits else ""))
     if isinstance(fact, Signal):
@@ -166,6 +168,8 @@ def steps(facts: Iterable[Fact]) -> list[str]:
             names.append(fact.node)
         elif isinstance(fact, Transition):
             names.append(fact.to)
+        elif isinstance(fact, Resumed) and fact.place is not None:
+            names.append(fact.place)
     return names
 
 

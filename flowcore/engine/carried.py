@@ -13,7 +13,7 @@ from typing import Any, get_args
 from flowcore.errors import StoreError, UserError
 from flowcore.graph.values import copy_json, dumps, loads
 from flowcore.machine.facts import KINDS, Fact, Rested, Signal, Standing, Started, Transition, types_of
-from flowcore.machine.wire import SCHEMA_VERSION, Row, decode, encode
+from flowcore.machine.wire import READS, SCHEMA_VERSION, Row, decode, encode
 from flowcore.stores.base import Letter
 from flowcore.stores.checks import check_run_id, check_session_id
 
@@ -111,12 +111,13 @@ def carried_from(data: Any) -> Carried:
     except (ValueError, RecursionError):
         raise _broken("it isn't plain JSON, or is nested too deeply") from None
     data = _dict(data, "a tree of runs")
-    for name, known in (("format", FORMAT), ("facts", SCHEMA_VERSION)):
+    for name, known in (("format", range(1, FORMAT + 1)), ("facts", READS)):
         version = data.get(name)
-        if version != known or type(version) is not int:
-            newer = type(version) is int and version > known
-            why = "it was written by a newer flowcore" if newer else "there's no such version"
-            raise _broken(f"its '{name}' version isn't {known}, which this flowcore reads: {why}")
+        if type(version) is not int or version not in known:
+            newer = type(version) is int and version > known[-1]
+            why = "a newer flowcore wrote it; update flowcore" if newer else "there's no such version"
+            reads = f"{known[0]} to {known[-1]}" if len(known) > 1 else f"{known[0]}"
+            raise _broken(f"its '{name}' version isn't {reads}, which this flowcore reads: {why}")
     _only(data, {"format", "facts", "run", "graph", "fingerprint", "runs", "letters", "session"}, "a tree of runs")
     runs = tuple(_journal(one) for one in _list(data.get("runs"), "its 'runs'"))
     if not runs or runs[0].run != data.get("run"):

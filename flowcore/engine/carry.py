@@ -24,6 +24,7 @@ from flowcore.graph.graph import Graph
 from flowcore.graph.values import dumps
 from flowcore.machine.facts import Fact, Resumed, Signal, Started, Transition
 from flowcore.machine.fold import outline
+from flowcore.machine.migrate import fit
 from flowcore.machine.plan import BUDGETS
 from flowcore.machine.snapshot import Snapshot
 from flowcore.stores.base import Append, IndexRow, Letter, OpenRequest, Store
@@ -164,7 +165,8 @@ async def _admit(carried: Carried, graph: Graph, store: Store, context: Any, clo
     tree = Tree(id, store, clock, drive)
     live = Live(tree, id, graph, context, label=carried.root.label, stream=stream)
     live.load(facts)
-    member = Append(id, id, list(facts), live.index_row(), _requests(live.snapshot, id))
+    member = Append(id, id, live.facts, live.index_row(), _requests(live.snapshot, id))
+    live.unsaved = None  # a migration is admitted with the rest
     try:
         tree.hold(await store.admit(member, tree.holder.owner, below))
         tree.lives[id] = live
@@ -183,16 +185,12 @@ def check(carried: Carried, graph: Graph) -> Snapshot:
     """The root's state, once the whole tree has been folded. Raises StoreError where a journal is damaged, GraphChanged
     where it doesn't fit the graph."""
     root = carried.root
-    probe = Live.__new__(Live)  # folds as a run does; it belongs to no tree, so it needs no event loop
-    probe.id, probe.graph, probe.snapshot = root.run, graph, Snapshot(root.run)
-    probe.facts = []
     try:
-        probe.load(root.facts)
+        s = fit(graph, root.run, root.facts, root.facts[-1].at).snapshot
     except FlowcoreError:
         raise
     except Exception as error:
         raise StoreError(f"run '{root.run}': its journal is damaged ({type(error).__name__})") from error
-    s = probe.snapshot
     if s.root != root.run or s.parent is not None:
         raise StoreError(f"run '{root.run}': its journal is that of another run")
     bounds = {node.limit for node in graph.nodes.values() if isinstance(node.limit, str)}
@@ -266,7 +264,7 @@ def _moved(facts: Sequence[Fact], field: str, position: int) -> list[Fact]:
     for fact in facts:
         if isinstance(fact, (Transition, Resumed)) and fact.update and type(fact.update.get(field)) is int:
             fact = fact._replace(update={**fact.update, field: position})
-        elif isinstance(fact, Started) and type(fact.input.get(field)) is int:
+        if isinstance(fact, (Started, Resumed)) and fact.input and type(fact.input.get(field)) is int:
             fact = fact._replace(input={**fact.input, field: position})
         moved.append(fact)
     return moved

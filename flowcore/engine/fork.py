@@ -11,12 +11,13 @@ from typing import Any
 
 from flowcore.engine.log import log
 from flowcore.engine.tree import Live, Tree
-from flowcore.errors import RunError, RunNotFound, UpdateError, UserError
+from flowcore.errors import FlowcoreError, GraphChanged, RunError, RunNotFound, UpdateError, UserError
 from flowcore.graph.graph import Graph
 from flowcore.graph.outcomes import END
 from flowcore.graph.values import Json, codec_of
 from flowcore.machine.facts import Fact, Request, Resumed, Standing, Started, Transition
 from flowcore.machine.fold import fold_all, outline
+from flowcore.machine.migrate import schema_of, written_with
 from flowcore.machine.snapshot import Snapshot, Visit
 from flowcore.machine.walk import Step, path
 from flowcore.stores.base import Append, IndexRow, OpenRequest, Store
@@ -50,8 +51,14 @@ def moment(live: Live, seq: int) -> Moment:
     facts = live.facts
     _exists(live.id, seq, len(facts))
     prefix = facts[: seq + 1]
-    schema = live.graph.schema
-    s = fold_all(schema, live.id, prefix)
+    schema = schema_of(live.graph, prefix)  # the one of then, where the run was migrated since
+    try:
+        s = fold_all(schema, live.id, prefix)
+    except FlowcoreError as error:
+        raise GraphChanged(
+            f"run '{live.id}': fact {seq} was written with another graph than today's, and its state doesn't fit the"
+            f" state '{schema.name}': {error}; declare @graph.migrate('{written_with(prefix)}', state=...)"
+        ) from error
     return Moment(seq, schema.view(s.values), s.visit.node, s.standing, path(prefix))
 
 
@@ -79,14 +86,14 @@ async def fork(base: Live, at: int, run_id: str, change: Change, context: Any) -
     live = Live(tree, run_id, graph, context, label=row.label, stream=base.stream)
     live.load(prefix)
     below = await _children(base, owner, live.snapshot, at, run_id, tree.clock.time())
-    first = _first(live, _owner(base.id, facts, at), at, change)
-    member = live.member([first])
+    member = _member(live, _owner(base.id, facts, at), at, prefix, change)
+    first = member.facts[0]
     member.index = replace(
         live.index_row(), created=first.at, base=row.run if shared else None, base_seq=at if shared else None
     )
     member.opened = _requests(live.snapshot, run_id)
     if not shared:
-        member.facts = [*prefix, first]
+        member.facts = [*prefix, *member.facts]
     members = [one.member(run_id, shared) for one in below]
     tree.hold(await store.admit(member, tree.holder.owner, members))
     tree.lives[run_id] = live
@@ -137,6 +144,20 @@ def _owner(run: str, facts: Sequence[Fact], at: int) -> str:
 
 
 # -- what is new -----------------------------------------------------------------------------------------------------
+
+
+def _member(live: Live, base: str, at: int, prefix: list[Fact], change: Change) -> Append:
+    """What admits the fork, folded. Where the graph has changed since, it's forked and then migrated, and what is new
+    comes with that: it's of today's shape."""
+    first = _first(live, base, at, change)
+    if live.unsaved is None:
+        return live.member([first])
+    told: Any = live.unsaved.facts[0]
+    there = outline(live.id, prefix).visit
+    plain = first._replace(node=there.node, visit=there.number, input=None, update=None, how=None)
+    told = told._replace(seq=at + 2, input=first.input or told.input, update=first.update, how=first.how)
+    live.load([*prefix, plain, told])
+    return Append(live.id, live.id, [plain, told])
 
 
 def _first(live: Live, base: str, at: int, change: Change) -> Resumed:

@@ -315,6 +315,7 @@ class Run:
             if stale:
                 self._live.load(await tree.store.read(self.id))
             tree.lives[self.id] = self._live
+            await self._live.save_migration()
             await tree.fetch()
         except BaseException:
             await self._let_go()

@@ -17,12 +17,13 @@ from flowcore.engine.events import Committed, Event
 from flowcore.engine.lease import Holder, holder_of
 from flowcore.engine.log import log
 from flowcore.engine.observe import OBSERVERS, Noted, Watch
-from flowcore.errors import GraphChanged, RunConflict, RunNotFound, StoreError, UpdateError
+from flowcore.errors import GraphChanged, RunConflict, RunNotFound, StoreError
 from flowcore.graph.graph import Graph
 from flowcore.graph.node import Node
 from flowcore.graph.outcomes import END
 from flowcore.machine.facts import Effect, Fact, Request, Rested, Resumed, Signal, Standing, Transition
 from flowcore.machine.fold import fold
+from flowcore.machine.migrate import fit
 from flowcore.machine.snapshot import Snapshot
 from flowcore.stores.base import Append, Claim, IndexRow, Letter, OpenRequest, SessionWrite, Store
 
@@ -289,12 +290,12 @@ class Live:
 
     ``above``: where its end is recorded: (parent, node, visit, key, hash of the input). ``driven``: a loop is at work
     on it. ``exception``: what its last failure raised in this process. ``scratch``: what nodes keep for this process
-    alone.
+    alone. ``unsaved``: the migration that loading it made.
     """
 
     __slots__ = (
         "above", "context", "driven", "exception", "facts", "graph", "id", "indexed", "interrupted", "label", "nudged",
-        "scratch", "snapshot", "stream", "task", "tree",
+        "scratch", "snapshot", "stream", "task", "tree", "unsaved",
     )  # fmt: skip
 
     def __init__(
@@ -324,6 +325,7 @@ class Live:
         self.interrupted = False
         self.task: asyncio.Task[Any] | None = None
         self.scratch: dict[Any, Any] = {}
+        self.unsaved: Append | None = None
 
     @property
     def nodes(self) -> Iterable[tuple[str, Node]]:
@@ -331,32 +333,47 @@ class Live:
         return self.graph.nodes.items()
 
     def load(self, facts: Sequence[Fact]) -> None:
-        """Fold a stored journal from its beginning, with the graph of today. Raises GraphChanged, StoreError."""
-        graph = self.graph
-        first: Any = facts[0] if facts else None
-        if first is None:
+        """Fold a stored journal from its beginning, with the graph of today, and migrate it if that's declared.
+
+        What a migration says isn't written yet: see ``save_migration``. Raises GraphChanged, StoreError.
+        """
+        if not facts:
             raise RunNotFound(f"run '{self.id}' has no facts", run_id=self.id)
-        s = Snapshot(self.id)
-        try:
-            for fact in facts:
-                fold(graph.schema, s, fact)
-        except Exception as error:  # StoreError, or whatever today's types and reducers make of yesterday's values
-            if first.fingerprint == graph.fingerprint and isinstance(error, (UpdateError, StoreError)):
-                raise StoreError(f"run '{self.id}': {error}; its journal is damaged") from error
-            raise GraphChanged(
-                f"run '{self.id}' was begun with graph '{first.graph}' ({first.fingerprint}) and doesn't fit graph"
-                f" '{graph.name}' ({graph.fingerprint}): {error}"
-            ) from error
-        place = s.visit.node
-        if place not in graph.nodes and place != END:
-            raise GraphChanged(
-                f"run '{self.id}' stands at '{place}', which graph '{graph.name}' doesn't have any more; its nodes are "
-                + ", ".join(f"'{name}'" for name in graph.nodes)
-            )
-        if graph.verify is not None and s.standing != "done":
-            graph.verify(graph.schema.view(s.values), place)
-        self.snapshot, self.facts = s, list(facts)
+        fitted = fit(self.graph, self.id, facts, self.tree.clock.time())
+        done = fitted.snapshot.standing == "done"  # then its migration is for looking at it, today and here
+        new = () if fitted.migration is None or done else (fitted.migration,)
+        self.snapshot, self.facts = fitted.snapshot, [*facts, *new]
         self.indexed = self._index_key()
+        self.unsaved = Append(self.id, self.tree.root, new, self.index_row(), (), fitted.closed) if new else None
+
+    async def save_migration(self) -> None:
+        """Write down what a migration said when the run was loaded, before anything rests on it.
+
+        Raises GraphChanged where it leads away from children that haven't ended.
+        """
+        unsaved = self.unsaved
+        if unsaved is None:
+            return
+        fact: Any = unsaved.facts[0]
+        if fact.place is not None:
+            await self._nothing_below(fact.node, fact.visit, fact.place)
+        log("run migrated", run=self.id, fingerprint=fact.fingerprint, node=self.snapshot.visit.node)
+        await self.tree.append([unsaved])
+        self.unsaved = None
+
+    async def _nothing_below(self, node: str, visit: int, place: str) -> None:
+        below, after = f"{self.id}/{node}.{visit}/", None
+        while True:
+            page = await self.tree.store.runs(root=self.tree.root, limit=500, after=after)
+            left = [one.run for one in page.runs if one.run.startswith(below) and one.standing != "done"]
+            if left:
+                raise GraphChanged(
+                    f"run '{self.id}': its migration leads from '{node}' to '{place}', but children of it haven't ended"
+                    f" there ({', '.join(left)}): keep the place, or let them end with the graph as it was"
+                )
+            after = page.after
+            if after is None:
+                return
 
     async def commit(self, *facts: Fact, consumed: Sequence[str] = (), writes: Sequence[SessionWrite] = ()) -> None:
         """Fold facts, append them, hand them on. Returns when they're committed."""

@@ -133,7 +133,7 @@ def _lines(fact: Fact) -> Iterator[tuple[int, str]]:
                 f"{fact.standing} at {fact.node}{f': {_error(fact.error)}' if fact.error else ''}",
             )
         case Resumed():
-            yield logging.INFO, f"goes on at {fact.node} (by {fact.by})"
+            yield logging.INFO, f"goes on at {fact.place or fact.node} (by {fact.by})"
         case _:
             yield logging.DEBUG, f"{fact.node}: '{fact.key}' is about to start"
 

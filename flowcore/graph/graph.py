@@ -17,6 +17,7 @@ from flowcore.graph.bound import Bound, bounded
 from flowcore.graph.conditions import Condition, When
 from flowcore.graph.diff import Diff, diff
 from flowcore.graph.ends import End
+from flowcore.graph.migrate import Function, Migration, declared
 from flowcore.graph.node import ENGINE_LABELS, OVER_BUDGET, RETRY, Node, as_retry, label_name, make_node, rename
 from flowcore.graph.outcomes import END, START
 from flowcore.graph.state import Schema, listed
@@ -105,6 +106,7 @@ class Graph:
         self.parts = dict(parts or {})
         self.marks = tuple(marks)
         self.tools: tuple[prove.Tool, ...] = ()
+        self.migrations: dict[str, Migration] = {}
         self.verify = verify
         self.limits = dict(limits or {})
         self._defaults = (retry, timeout, dict(errors or {}))
@@ -369,6 +371,37 @@ class Graph:
             self._topology = hashlib.sha256(dumps(table)).hexdigest()
         return self._topology
 
+    # -- runs of an older one ------------------------------------------------------------------------------------------
+
+    def migrate(
+        self, fingerprint: str, *, to: str | None = None, state: type[Any] | None = None
+    ) -> Callable[[Function], Function]:
+        """Declare how a run of an older version of this graph becomes one of today's:
+        ``@graph.migrate("0f3a…")`` on a function ``(state, place)``.
+
+        ``fingerprint``: the older version's. The function is given that version's state as plain JSON, by field, and
+        the node where the run stands ("END": it's done); it returns the new state as a dict, or ``(state, place)``.
+        Fields that it leaves out have their defaults. ``state``: the state class of then, where its fields have
+        changed since. ``to``: the fingerprint that it leads to, if that isn't today's any more; a migration from there
+        has to be declared before. A later one then has to begin there, so the newest stands first.
+
+        It's asked when such a run is loaded, and its answer is written down when the run is taken up again: no later
+        process asks again. At the same place the visit goes on: what finished in it isn't run again, what waits is
+        waited for. At another place a new visit begins; the old one's requests are closed, and where children of it
+        haven't ended, or an effect of it is in doubt, the run is refused.
+
+        Builds the graph. Raises GraphError for a fingerprint that is malformed, today's, or declared twice, a ``to``
+        that leads nowhere, and a function that takes something else.
+        """
+
+        def declare(fn: Function) -> Function:
+            self.migrations[fingerprint] = declared(
+                self.name, self.fingerprint, self.migrations, fingerprint, to, state, fn
+            )
+            return fn
+
+        return declare
+
     # -- looking at it -----------------------------------------------------------------------------------------------
 
     def check(self) -> list[checks.Finding]:
@@ -464,7 +497,7 @@ class Graph:
             raise TypeError(f"with_() can't change {listed(sorted(unknown))}")
         self.build()._table_hash()
         other = object.__new__(Graph)
-        other.__dict__.update(self.__dict__, _fingerprint=None, **changes)
+        other.__dict__.update(self.__dict__, _fingerprint=None, migrations=dict(self.migrations), **changes)
         return other
 
 

@@ -14,7 +14,7 @@ from flowcore.graph.graph import Edge, Graph
 from flowcore.graph.node import LIMIT, OVER_BUDGET, RETRY, TIMEOUT, Node
 from flowcore.graph.outcomes import END
 from flowcore.machine.facts import Effect, Fact, Request, Rested, Resumed, Signal, Started, Transition
-from flowcore.machine.fold import Preview, fold
+from flowcore.machine.fold import Preview, fold, follow, migrated
 from flowcore.machine.plan import over_budget
 from flowcore.machine.snapshot import Snapshot
 
@@ -63,6 +63,9 @@ def stretches(facts: Iterable[Fact]) -> list[Stretch]:
             place = (fact.to, fact.to_visit) if type(fact) is Transition else (last.node, last.visit)
             if place[0] != END:
                 found.append(Stretch(*place, opened.setdefault(place, fact.at)))
+        elif type(fact) is Resumed and fact.place is not None:  # a migration took the run to a new visit
+            place = (fact.place, 1 + max((visit for node, visit in opened if node == fact.place), default=0))
+            found.append(Stretch(*place, opened.setdefault(place, fact.at)))
         else:
             _note(found[-1], fact)
     return found
@@ -260,21 +263,28 @@ def explain(facts: Iterable[Fact], graph: Graph) -> list[Choice]:
     Raises StoreError and UpdateError where the facts don't fit the graph's state.
     """
     graph.build()
+    facts = list(facts)
+    begun = migrated(facts)
+    since = 0 if begun is None else begun.seq
     s = Snapshot("explained")
     found = []
     for fact in facts:
         if type(fact) is Transition:
-            found.append(_choice(graph, s, fact))
-        fold(graph.schema, s, fact)
+            found.append(_choice(graph, s, fact, fact.seq >= since))
+        if fact.seq < since:  # of values in the shape of another graph
+            follow(s, fact)
+        else:
+            fold(graph.schema, s, fact)
     return found
 
 
-def _choice(graph: Graph, s: Snapshot, fact: Transition) -> Choice:
+def _choice(graph: Graph, s: Snapshot, fact: Transition, known: bool) -> Choice:
+    """``known``: whether the state's values are."""
     edges = graph.out.get(fact.node, {})
     taken, node = edges.get(fact.on), graph.nodes.get(fact.node)
     lost = {on: _why_not(edge, taken, node, fact, s) for on, edge in edges.items() if on != fact.on}
     why = _why(taken, node, fact, s) if taken is not None else "today's graph has no such edge"
-    if taken in graph.conditional.get(fact.node, ()):
+    if known and taken in graph.conditional.get(fact.node, ()):
         by_data = _by_data(graph, s, fact)
         why = by_data.pop(fact.on)
         lost.update(by_data)

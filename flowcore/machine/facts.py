@@ -154,6 +154,10 @@ class Resumed(NamedTuple):
     With ``by="fork"`` it's the first fact that a fork doesn't share with ``base``, and it tells what is new: ``root``
     and ``parent``, the fork's own; ``input``, the whole first state where another one was given; ``update`` and
     ``how``, as in a transition; ``session``, which it writes to (without one to none).
+
+    With ``by="migrate"`` the run came to fit another graph: ``fingerprint`` is that graph's, ``input`` the whole state
+    in its shape, ``place`` the node that a new visit was opened of where the place isn't the same any more. What the
+    facts before it say of the state's values is only readable with the graph that wrote them.
     """
 
     seq: int
@@ -172,6 +176,8 @@ class Resumed(NamedTuple):
     input: dict[str, Any] | None = None
     update: dict[str, Any] | None = None
     how: dict[str, str] | None = None
+    fingerprint: str | None = None
+    place: str | None = None
 
 
 Fact: TypeAlias = Started | Transition | Effect | Intent | Request | Signal | Rested | Resumed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from flowcore.errors import StoreError, UpdateError, UserError
@@ -36,24 +36,40 @@ def fold(schema: Schema, s: Snapshot, fact: Fact) -> None:
 
 def fold_all(schema: Schema, run: str, facts: Iterable[Fact]) -> Snapshot:
     """A run's state from its whole journal."""
-    s = Snapshot(run)
-    for fact in facts:
+    facts = facts if isinstance(facts, Sequence) else list(facts)
+    begun = migrated(facts)
+    s = Snapshot(run) if begun is None else outline(run, facts[: begun.seq])  # its values are all given anew
+    for fact in facts if begun is None else facts[begun.seq :]:
         fold(schema, s, fact)
     return s
+
+
+def migrated(facts: Iterable[Fact]) -> Resumed | None:
+    """The last fact by which a run came to fit another graph than before."""
+    last = None
+    for fact in facts:
+        if type(fact) is Resumed and fact.by == "migrate":
+            last = fact
+    return last
 
 
 def outline(run: str, facts: Iterable[Fact]) -> Snapshot:
     """A run's state without its values, so without its graph: place, standing, visits, requests."""
     s = Snapshot(run)
     for fact in facts:
-        if isinstance(fact, Started):
-            fact = fact._replace(input={})
-        elif isinstance(fact, (Transition, Resumed)):
-            fact = fact._replace(update={}, how=None)
-        if isinstance(fact, Resumed):
-            fact = fact._replace(input=None)
-        fold(_VALUELESS, s, fact)
+        follow(s, fact)
     return s
+
+
+def follow(s: Snapshot, fact: Fact) -> None:
+    """``fold`` without values, whatever graph they belong to."""
+    if isinstance(fact, Started):
+        fact = fact._replace(input={})
+    elif isinstance(fact, (Transition, Resumed)):
+        fact = fact._replace(update={}, how=None)
+    if isinstance(fact, Resumed):
+        fact = fact._replace(input=None)
+    fold(_VALUELESS, s, fact)
 
 
 def _started(schema: Schema, s: Snapshot, fact: Started) -> None:
@@ -194,6 +210,9 @@ def _resumed(schema: Schema, s: Snapshot, fact: Resumed) -> None:
     if fact.by == "fork":
         _forked(schema, s, fact)
         return
+    if fact.by == "migrate":
+        _migrated(schema, s, fact)
+        return
     if s.standing == "failed":
         s.visit.attempt += 1
         s.cause = s.error
@@ -228,6 +247,27 @@ def _forked(schema: Schema, s: Snapshot, fact: Resumed) -> None:
     if s.idle_since is None:
         s.idle += max(0.0, fact.at - s.at)
     s.stop_asked = s.cancel_asked = False
+
+
+def _migrated(schema: Schema, s: Snapshot, fact: Resumed) -> None:
+    """The state in a new shape. At another place a new visit begins, and what the run waited for there is over."""
+    s.fingerprint = fact.fingerprint or s.fingerprint
+    s.values = schema.begin(fact.input or {})
+    if fact.update:
+        _join(schema, s, fact, fact.update, s.visit)
+    if fact.place is None:
+        return
+    for key in s.visit.questions:
+        s.open.pop(key, None)
+    s.pause, s.waiting_children, s.due, s.not_before = None, (), None, None
+    s.error = s.cause = None
+    s.moved = fact.seq
+    if s.standing == "failed":
+        s.standing = "stopped"
+    elif s.standing == "waiting":
+        s.standing = "running"
+        _moves(s, fact.at)
+    _open_visit(s, fact.place, s.opened.get(fact.place, 0) + 1, fact.at)
 
 
 def _moves(s: Snapshot, at: float) -> None:

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     import networkx
 
 
+MIGRATE = "migrate"
+"""How a step of a walk is called that no edge stands for: the run was migrated to another graph."""
+
+
 class Step(NamedTuple):
     """One transition of a walk: the edge ``on`` was taken from ``node`` to ``to``."""
 
@@ -24,8 +28,14 @@ class Step(NamedTuple):
 
 
 def path(facts: Iterable[Fact]) -> list[Step]:
-    """The transitions in order."""
-    return [Step(fact.node, fact.on, fact.to) for fact in facts if type(fact) is Transition]
+    """The transitions in order, and where a migration took the run to another graph: ``Step(node, "migrate", to)``."""
+    steps: list[Step] = []
+    for fact in facts:
+        if type(fact) is Transition:
+            steps.append(Step(fact.node, fact.on, fact.to))
+        elif type(fact) is Resumed and fact.by == MIGRATE:
+            steps.append(Step(fact.node, MIGRATE, fact.place or fact.node))
+    return steps
 
 
 def walk_graph(
@@ -37,7 +47,8 @@ def walk_graph(
     Node attributes: node, visit, on, to, attempt, started, at, duration (seconds), usage and tokens (of the
     transition and the effects of its visit since the last one), error, agent (the one whose turn it was, in an agent's
     run), turn (how many turns had begun, where ``graph`` says what counts as one), children (by key: the id of the
-    child run, or with ``children``, journals by run id, its own walk's graph).
+    child run, or with ``children``, journals by run id, its own walk's graph). A migration to another graph is a node
+    too, whose ``on`` is "migrate".
     """
     import networkx  # 400 ms: only who asks for it pays
 
@@ -53,6 +64,8 @@ def walk_graph(
             below[fact.key] = fact.child if there is None else walk_graph(there, None, children)
         usage = getattr(fact, "usage", None) or {}
         spent = {name: spent.get(name, 0) + usage.get(name, 0) for name in {**spent, **usage}}
+        if type(fact) is Resumed and fact.by == MIGRATE:
+            fact = _as_move(fact)
         if type(fact) is not Transition:
             continue
         declared = graph.nodes.get(fact.node) if graph is not None else None
@@ -71,6 +84,13 @@ def walk_graph(
             walk.add_edge(last.seq, fact.seq, on=last.on)
         last = fact
     return walk
+
+
+def _as_move(fact: Resumed) -> Transition:
+    """A migration, as a move."""
+    return Transition(
+        fact.seq, fact.started, fact.at, fact.node, fact.visit, MIGRATE, fact.place or fact.node, fact.visit, {}
+    )
 
 
 def drawing(facts: Sequence[Fact], graph: Graph | None = None) -> Drawing:
@@ -107,6 +127,8 @@ def _counts(facts: Iterable[Fact]) -> tuple[dict[tuple[str, str, str], int], dic
             taken[edge] = taken.get(edge, 0) + 1
             if fact.to != END:
                 visits[fact.to] = max(visits.get(fact.to, 0), fact.to_visit)
+        elif type(fact) is Resumed and fact.place is not None:
+            visits[fact.place] = visits.get(fact.place, 0) + 1
     return taken, visits, started
 
 
@@ -121,6 +143,10 @@ def standing_of(facts: Iterable[Fact]) -> tuple[str, str]:
         elif isinstance(fact, Rested):
             standing = fact.standing
             paused = fact.pause is not None if fact.ran else paused
+        elif isinstance(fact, Resumed) and fact.by == MIGRATE:
+            if fact.place is not None:
+                place, paused = fact.place, False
+                standing = {"failed": "stopped", "waiting": "running"}.get(standing, standing)
         elif isinstance(fact, Resumed):
             standing = "waiting" if paused else "running"
     return standing, place
@@ -155,7 +181,8 @@ def same_form(facts: Sequence[Fact]) -> list[Any]:
                 ("transition", fact.on, fact.to, fact.to_visit, update, fact.how, fact.attempt, error, fact.usage)
             )
         elif isinstance(fact, Resumed) and changed:
-            moves[place].append(("forked", fact.input, _chosen(fact.update, fact.how, nth), fact.how))
+            what = (fact.input, _chosen(fact.update, fact.how, nth), fact.how)
+            moves[place].append((MIGRATE, fact.place, *what) if fact.by == MIGRATE else ("forked", *what))
         elif isinstance(fact, Effect):
             effects[place].append((fact.key, "effect", fact.value, fact.args))
         elif isinstance(fact, Request):

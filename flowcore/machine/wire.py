@@ -9,8 +9,13 @@ from flowcore.errors import StoreError
 from flowcore.graph.values import dumps, loads
 from flowcore.machine.facts import KINDS, NAMES, Fact
 
-SCHEMA_VERSION = 1
-"""Version of the facts' format; it stands in every payload."""
+SCHEMA_VERSION = 2
+"""Version of the facts' format; it stands in every payload. It counts up when a field or a kind is added, or means
+something else; tests/golden holds the fields of each version, and journals that were written with it.
+
+2: ``resumed`` tells of migrations (``place``, ``fingerprint``)."""
+READS = range(1, SCHEMA_VERSION + 1)
+"""Versions that ``decode`` reads. What a later one added has a default, so an older fact is read as it is."""
 
 
 class Row(NamedTuple):
@@ -59,15 +64,16 @@ def encode(fact: Fact) -> Row:
 def decode(row: Row) -> Fact:
     """The inverse of ``encode``. Raises StoreError on anything else, saying which fact."""
     where = f"fact {row.seq!r} of kind {row.kind!r}"
-    cls = KINDS.get(row.kind)
-    if cls is None:
-        raise StoreError(f"{where}: no such kind; was this store written by a newer flowcore?")
     try:
         body = loads(row.payload)
     except (ValueError, RecursionError, AttributeError) as error:
         raise StoreError(f"{where}: its payload isn't JSON ({error}); the store is damaged") from None
-    if not isinstance(body, dict) or body.pop("v", None) != SCHEMA_VERSION:
-        raise StoreError(f"{where}: unknown format version; this flowcore reads version {SCHEMA_VERSION}")
+    version = body.pop("v", None) if type(body) is dict else None
+    if type(version) is not int or version not in READS:
+        raise StoreError(f"{where}: {unread(version)}")
+    cls = KINDS.get(row.kind)
+    if cls is None:
+        raise StoreError(f"{where}: there's no such kind; the store is damaged")
     header: dict[str, Any] = {"seq": row.seq, "node": row.node, "visit": row.visit, "at": row.at}
     if row.on is not None:
         header.update(on=row.on, to=row.to)
@@ -75,3 +81,14 @@ def decode(row: Row) -> Fact:
         return cls(**header, **body)
     except TypeError as error:
         raise StoreError(f"{where}: {error}; the store is damaged") from None
+
+
+def unread(version: Any) -> str:
+    """Why facts of a version can't be read, and what to do."""
+    if type(version) is int and version > SCHEMA_VERSION:
+        return (
+            f"a newer flowcore wrote it (facts of version {version}; this one reads {READS[0]} to {SCHEMA_VERSION});"
+            " update flowcore"
+        )
+    told = f"version {version}" if type(version) is int else "no version"
+    return f"it is of {told}, and this flowcore reads {READS[0]} to {SCHEMA_VERSION}; the store is damaged"

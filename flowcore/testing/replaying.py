@@ -26,6 +26,7 @@ from flowcore.graph.node import Node, rename
 from flowcore.graph.values import Codec, Json, codec_of, shorten
 from flowcore.machine.explain import Difference, Stretch, difference, is_end, stretches
 from flowcore.machine.facts import Fact, Standing
+from flowcore.machine.fold import migrated
 from flowcore.machine.walk import Step, path
 from flowcore.stores.base import Letter, Store
 from flowcore.stores.memory import MemoryStore
@@ -89,6 +90,12 @@ async def replay(of: Any, graph: Any = None, *, context: Any = None) -> Played:
     if not isinstance(definition, Graph):
         raise UserError(f"replay needs the graph that ran: replay(run, graph), not {shorten(graph)}")
     root = min(recorded, key=len)
+    for run, facts in recorded.items():
+        if (begun := migrated(facts)) is not None:
+            raise UserError(
+                f"run '{run}' was migrated to another graph with fact {begun.seq}, so no graph replays all of it;"
+                f" replay what was before, facts[:{begun.seq}], with the graph of then"
+            )
     record = Recording.of(recorded, root)
     record.history = history
     player = _Player(record, definition, context)
