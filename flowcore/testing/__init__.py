@@ -28,6 +28,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "refusal",
     ),
     "flowcore.testing.simulation": ("Simulation", "simulate"),
+    "flowcore.testing.store_suite": ("StoreSuite",),
     "flowcore.testing.walks": ("journals", "same_walk", "walk_form"),
     "flowcore.testing.ways": ("Ways", "every_way"),
 }

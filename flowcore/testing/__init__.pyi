@@ -89,6 +89,7 @@ from flowcore.testing.scripted import (
 )
 from flowcore.testing.simulation import Simulation as Simulation
 from flowcore.testing.simulation import simulate as simulate
+from flowcore.testing.store_suite import StoreSuite as StoreSuite
 from flowcore.testing.walks import journals as journals
 from flowcore.testing.walks import same_walk as same_walk
 from flowcore.testing.walks import walk_form as walk_form
@@ -112,6 +113,7 @@ __all__ = [
     "ReplayDiverged",
     "ScriptedModel",
     "Simulation",
+    "StoreSuite",
     "UnconsumedModelSteps",
     "UnexpectedModelCall",
     "assert_path",

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from flowcore.testing.coverage import EdgeCoverage
     from flowcore.testing.scripted import ScriptedModel
 
+pytest.register_assert_rewrite("flowcore.testing.store_suite")  # its cases tell the values, as tests do
+
 COVERAGE: pytest.StashKey[EdgeCoverage] = pytest.StashKey()
 
 

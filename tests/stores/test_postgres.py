@@ -17,7 +17,6 @@ from typing import Any, Literal
 
 import pytest
 import stores_postgres
-from stores_making import asking, begin, member, move, owner, question, row
 from stores_postgres import Cutter, new_store, server
 
 from flowcore import END, START, Context, Goto, Graph, State, node, start
@@ -26,6 +25,7 @@ from flowcore.machine.facts import Effect
 from flowcore.stores import PostgresStore, open_store, postgres_pool, postgres_read
 from flowcore.stores.base import Letter, SessionWrite
 from flowcore.testing import kill_everywhere
+from flowcore.testing.store_suite.making import asking, begin, member, move, owner, question, row
 
 ME, OTHER = owner("me"), owner("other")
 

@@ -16,12 +16,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from stores_making import begin, far_owner, member, move, owner
 
 from flowcore.errors import RunConflict, StoreError, UserError
 from flowcore.stores import MemoryStore, SqliteStore, Store, open_store
 from flowcore.stores.base import LEASE_SECONDS, Claim, Letter, Owner
 from flowcore.stores.sqlite_file import CHECKPOINT_PAGES
+from flowcore.testing.store_suite.making import begin, far_owner, member, move, owner
 
 ME, OTHER = owner("me"), owner("other")
 SCRIPT = Path(__file__).with_name("stores_process.py")

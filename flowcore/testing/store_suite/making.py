@@ -1,4 +1,4 @@
-"""Facts, members and owners for the tests of stores."""
+"""Facts, members, runs and owners, as the cases of the suite need them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from flowcore.machine.facts import Effect, Fact, Request, Rested, Resumed, Started, Transition
-from flowcore.stores.base import Append, IndexRow, OpenRequest, Owner, process_born
+from flowcore.stores.base import Append, Claim, IndexRow, OpenRequest, Owner, Store, process_born
 
 
 def owner(name: str) -> Owner:
@@ -24,6 +24,9 @@ def dead_owner(name: str) -> Owner:
 def far_owner(name: str) -> Owner:
     """An owner on another host: nobody here can tell whether it lives."""
     return Owner(name, "elsewhere", 1, "1")
+
+
+ME, OTHER = owner("me"), owner("other")
 
 
 def started(run: str, root: str | None = None, parent: str | None = None, at: float = 100.0) -> Started:
@@ -72,3 +75,25 @@ def asking(run: str, seq: int, key: str, root: str | None = None, opened: float 
     """A member that opens a request."""
     fact = Request(seq, 1.0, 2.0, "first", 1, key, "approval")
     return member(run, fact, root=root, opened=[question(run, key, root, opened)])
+
+
+async def run_of(store: Store, run: str, facts: int, **index: Any) -> Claim:
+    """A run with so many facts, that nobody holds."""
+    claim = await store.admit(begin(run, **index), ME)
+    if facts > 1:
+        assert await store.append([member(run, *map(move, range(1, facts)))], claim) == [None]
+    assert await store.release(run, claim)
+    return claim
+
+
+async def forked(store: Store, run: str, base: str, seq: int, more: int = 0) -> None:
+    """A fork with so many facts of its own beside the first, that nobody holds."""
+    claim = await store.admit(fork_of(run, base, seq), ME)
+    for one in range(more):
+        assert await store.append([member(run, move(seq + 2 + one))], claim) == [None]
+    assert await store.release(run, claim)
+
+
+async def seqs(store: Store, run: str) -> list[int]:
+    """The numbers of a run's facts, as they're read."""
+    return [fact.seq for fact in await store.read(run)]
