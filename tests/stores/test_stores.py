@@ -7,9 +7,10 @@ from typing import Any
 
 from stores_postgres import new_store
 
-from flowcore.stores import MemoryStore, PostgresStore, SqliteStore
+from flowcore.stores import EncryptedStore, MemoryStore, PostgresStore, SqliteStore, Store
 from flowcore.testing import StoreSuite
 
+KEY = EncryptedStore.new_key()
 Kept = dict[str, list[int]]
 
 
@@ -73,3 +74,24 @@ class TestPostgresStore(StoreSuite):
             return by_run([(run.decode(), seq) for run, seq in rows])
 
         return await store._pool().do(ask)
+
+
+class TestEncryptedMemoryStore(TestMemoryStoreOfBytes):
+    examples = 5
+
+    def make(self, folder: Path) -> Store:
+        return EncryptedStore(super().make(folder), key=KEY)
+
+
+class TestEncryptedSqliteStore(TestSqliteStore):
+    examples = 5
+
+    def make(self, folder: Path) -> Store:
+        return EncryptedStore(super().make(folder), key=KEY)
+
+
+class TestEncryptedPostgresStore(TestPostgresStore):
+    examples = 1
+
+    def make(self, folder: Path) -> Store:
+        return EncryptedStore(super().make(folder), key=KEY)
