@@ -53,8 +53,8 @@ class EncryptedStore:
 
     Each record is bound to where it stands (run, seq and the fact's other columns; session and position): one that was
     changed, moved or copied to another place, sealed with a key that isn't given, or that isn't sealed at all, is
-    refused with StoreError. Not seen is a store that was put back as a whole to an earlier state, and rows that were
-    removed from a journal's or a session's end.
+    refused with StoreError. Not seen is what needs no other record: a store that was put back to an earlier state, rows
+    removed from the end of a journal or from a session, and another run in the row that says whose facts a fork shares.
 
     ``key``: 32 random bytes, or their base64 (``EncryptedStore.new_key()``); a list of such keys, where the first
     seals and the others only open what they sealed before; or a function from a key's id to the key, with ``key_id``

@@ -15,7 +15,16 @@ from flowcore.stores.base import IndexRow, Letter, OpenRequest, Owner, Page, Ses
 from flowcore.stores.postgres_pool import Connection, Job
 from flowcore.stores.postgres_schema import CLOCK, Names
 from flowcore.stores.postgres_write import text, utf8
-from flowcore.stores.sealing import Bound, Sealing, decode_fact, item_place, letter_place, named, request_place, value
+from flowcore.stores.sealing import (
+    Bound,
+    Sealing,
+    decode_fact,
+    item_place,
+    letter_place,
+    named,
+    request_place,
+    value,
+)
 
 SMALL = 128 * 1024
 """Bytes of payload that are decoded on the event loop: about a millisecond."""

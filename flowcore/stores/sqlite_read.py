@@ -12,7 +12,16 @@ from flowcore.machine.facts import Fact
 from flowcore.machine.wire import Row
 from flowcore.stores import checks
 from flowcore.stores.base import IndexRow, Letter, OpenRequest, Owner, Page, SessionItem, is_gone
-from flowcore.stores.sealing import Bound, Sealing, decode_fact, item_place, letter_place, named, request_place, value
+from flowcore.stores.sealing import (
+    Bound,
+    Sealing,
+    decode_fact,
+    item_place,
+    letter_place,
+    named,
+    request_place,
+    value,
+)
 from flowcore.stores.sqlite_schema import NOW, utf8
 
 Connection = sqlite3.Connection

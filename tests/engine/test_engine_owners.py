@@ -1,4 +1,3 @@
-
 """Leases in time: an owner that stalls, one that can't reach the store, a node that runs longer than its lease.
 
 Time is moved by hand: the process's lease clock goes on, and the store's record of the lease grows as old.
