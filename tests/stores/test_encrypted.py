@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stores_making import begin, fork_of, member, move, owner, question, row
 from stores_postgres import new_store, server
 
 from flowcore import Agent, Runner, function_tool
@@ -22,6 +21,7 @@ from flowcore.machine.facts import Request, Rested
 from flowcore.stores import EncryptedStore, MemoryStore, PostgresStore, SqliteStore, Store, open_store
 from flowcore.stores.base import Letter, SessionWrite
 from flowcore.testing import ScriptedModel, function_call, kill_everywhere
+from flowcore.testing.store_suite.making import begin, fork_of, member, move, owner, question, row
 
 ME = owner("me")
 SECRET = "MARKER-rosebud"
