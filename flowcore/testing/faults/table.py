@@ -1,0 +1,73 @@
+"""The table of what was tried, and what was lost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from flowcore.testing.faults.trial import Verdict
+
+HEADER = ("fault", "store", "tried", "runs lost", "effects repeated", "wrong outcomes")
+
+
+@dataclass(slots=True)
+class Line:
+    """One fault over one store."""
+
+    fault: str
+    store: str
+    tried: int = 0
+    lost: int = 0
+    repeated: int = 0
+    wrong: int = 0
+
+    def add(self, verdict: Verdict) -> None:
+        """Count a trial."""
+        self.tried += 1
+        self.lost += verdict.lost
+        self.repeated += verdict.repeated
+        self.wrong += verdict.wrong
+
+
+@dataclass(slots=True)
+class Table:
+    """``lines``, and ``notes`` on everything that was wrong. ``kills``: how many processes were killed. ``seed``: what
+    chance began with. ``seconds``: what it all took."""
+
+    lines: list[Line]
+    notes: list[str] = field(default_factory=list)
+    kills: int = 0
+    seed: int = 0
+    seconds: float = 0.0
+
+    @property
+    def good(self) -> bool:
+        """Nothing was lost, repeated or wrong."""
+        return not any(line.lost or line.repeated or line.wrong for line in self.lines)
+
+    @property
+    def total(self) -> Line:
+        """The sum of all lines."""
+        total = Line("in all", "")
+        for line in self.lines:
+            total.tried += line.tried
+            total.lost += line.lost
+            total.repeated += line.repeated
+            total.wrong += line.wrong
+        return total
+
+    def __str__(self) -> str:
+        rows = [HEADER, *(_row(line) for line in self.lines if line.tried), _row(self.total)]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(HEADER))]
+        text = [_set(row, widths) for row in rows]
+        text.insert(1, "-" * len(text[0]))
+        text.append(f"{self.kills} processes were killed in {self.seconds:.0f} s; seed {self.seed}")
+        return "\n".join(line.rstrip() for line in [*text, *self.notes])
+
+
+def _row(line: Line) -> tuple[str, ...]:
+    return (line.fault, line.store, *(str(n) for n in (line.tried, line.lost, line.repeated, line.wrong)))
+
+
+def _set(row: tuple[str, ...], widths: list[int]) -> str:
+    cells = zip(row, widths, strict=True)
+    return "  ".join(cell.ljust(width) if i < 2 else cell.rjust(width) for i, (cell, width) in enumerate(cells))

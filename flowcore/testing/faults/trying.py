@@ -1,0 +1,125 @@
+"""``try_faults``: try every fault over one store or several, side by side, and count."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flowcore.errors import UserError
+from flowcore.testing.faults.files import FILE_FAULTS, let_in
+from flowcore.testing.faults.kills import FAULTS, Fault
+from flowcore.testing.faults.servers import Server, drop_schema, server_faults, server_place
+from flowcore.testing.faults.table import Line, Table
+from flowcore.testing.faults.trial import Setting, Trial
+from flowcore.testing.faults.victim import Place
+from flowcore.testing.faults.zygote import Zygote
+
+WORKLOAD = str(Path(__file__).with_name("workload.py"))
+AT_ONCE = 4
+"""Trials side by side."""
+FEW = 20
+"""So many kills go with one trial of each fault that is no kill."""
+
+
+@dataclass(frozen=True, slots=True)
+class Over:
+    """A store to try, by the name that the table has for it: SQLite files, or a server at ``dsn``. ``server``: what
+    stops and starts it, where that may be tried."""
+
+    name: str
+    dsn: str | None = None
+    server: Server | None = None
+
+
+async def try_faults(
+    spec: str = WORKLOAD,
+    input: Any = "Order 4 is broken.",
+    *,
+    over: Sequence[Over] = (Over("sqlite"),),
+    kills: int = 60,
+    seed: int | None = None,
+    only: Callable[[Fault], bool] = lambda fault: True,
+) -> Table:
+    """Try faults on runs of the graph in ``spec`` (FILE or FILE:name) with ``input``.
+
+    ``kills``: how many processes are killed over each store, at least; the other faults are tried in proportion.
+    ``seed``: what chance begins with. ``only``: which faults. The graph has to do the same in each run; what it asks is
+    answered by the file's ``answers(request)``, else with yes. Raises UserError where the unkilled run doesn't end.
+    """
+    seed = secrets.randbelow(1_000_000) if seed is None else seed
+    begun = time.monotonic()
+    table = Table([], seed=seed)
+    with tempfile.TemporaryDirectory(prefix="flowcore-faults-") as name:
+        async with Zygote(spec) as zygote:
+            for one in over:
+                folder = Path(name) / one.name
+                folder.mkdir()
+                let_in(folder)
+                await _try_over(table, one, zygote, folder, input, kills, random.Random(seed), only)
+    table.seconds = time.monotonic() - begun
+    return table
+
+
+async def _try_over(
+    table: Table, over: Over, zygote: Zygote, folder: Path, input: Any, kills: int, chance: random.Random,
+    only: Callable[[Fault], bool],
+) -> None:  # fmt: skip
+    place = Place(path=str(folder / "runs.db")) if over.dsn is None else server_place(over.dsn)
+    setting = Setting(zygote, folder, place, input)
+    try:
+        await _calm(setting)
+        few = max(1, round(kills / FEW))
+        own = FILE_FAULTS if over.dsn is None else server_faults(over.server)
+        faults = [fault for fault in (*FAULTS, *own) if only(fault)]
+        share = sum(fault.share for fault in faults) or 1
+        lines = {fault: Line(fault.name, over.name) for fault in faults}
+        table.lines += lines.values()
+        turns = asyncio.Semaphore(AT_ONCE)
+
+        async def one(fault: Fault, number: int, chance: random.Random) -> None:
+            async with turns:
+                trials: list[Trial] = []
+
+                def new() -> Trial:
+                    trials.append(Trial(setting, f"{setting.token}-{faults.index(fault)}-{number}-{len(trials)}"))
+                    return trials[-1]
+
+                trial = await fault.act(new, chance)
+                table.kills += sum(each.kills for each in trials)
+                if trial is not None:
+                    lines[fault].add(trial.verdict)
+                    where = f"{fault.name}, {over.name}, run {trial.run}"
+                    table.notes += [f"{where}: {note}" for note in trial.verdict.notes]
+
+        together: list[tuple[Fault, int, random.Random]] = []
+        apart: list[tuple[Fault, int, random.Random]] = []
+        for fault in faults:
+            times = max(1, -(-kills * fault.share // share)) if fault.share else few
+            for number in range(times):
+                (apart if fault.alone else together).append((fault, number, random.Random(chance.random())))
+        await asyncio.gather(*(one(*given) for given in together))
+        for given in apart:
+            await one(*given)
+    finally:
+        if over.dsn is not None:
+            await drop_schema(place)
+
+
+async def _calm(setting: Setting) -> None:
+    """The run that nothing happens to; the second one, when everything is warm."""
+    for name in ("calm-0", "calm"):
+        trial = Trial(setting, f"{setting.token}-{name}")
+        begun = time.monotonic()
+        victim = await (await trial.begin()).ended()
+        setting.seconds = time.monotonic() - begun
+        if victim.said.get("standing") not in ("done", "failed"):
+            told = victim.said.get("text") or victim.said or f"its process ended with {victim.code}"
+            raise UserError(f"the graph doesn't come to an end even when nothing happens to it: {told}")
+        setting.calm = await trial.outcome(victim)
