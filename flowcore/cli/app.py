@@ -14,7 +14,7 @@ from typing import Annotated, Any, NoReturn, get_args
 import typer
 
 import flowcore
-from flowcore.cli import checking, deciding, exits, looking, moving, proving
+from flowcore.cli import checking, deciding, exits, faulting, looking, moving, proving
 from flowcore.cli.going import Manner
 from flowcore.cli.hints import Hints
 from flowcore.cli.places import DEFAULT, VARIABLE
@@ -281,3 +281,25 @@ def case(
 ) -> None:
     """Write a run as a pytest file that replays it offline, from what is recorded, and asserts its path and output."""
     _finish(looking.test_case(Screen(), store, run, file, out, overwrite))
+
+
+@app.command()
+def faults(
+    file: MaybeFile = None,
+    input: Annotated[str | None, typer.Argument(metavar="INPUT", help="What each run is given.")] = None,
+    store: Annotated[
+        list[str] | None,
+        typer.Option("--store", metavar="WHERE", help="sqlite, or postgresql://…; may be repeated."),
+    ] = None,
+    kills: Annotated[int, typer.Option("--kills", min=1, metavar="N", help="Processes to kill over each store.")] = 60,
+    seed: Annotated[int | None, typer.Option("--seed", metavar="S", help="What chance begins with.")] = None,
+    json: Json = False,
+) -> None:
+    """Kill runs of FILE's graph at every point, fill their disk, cut their connections, and print what was lost.
+
+    Runs are kept in files of their own, or in a schema of their own of the database, which are removed. The graph has
+    to do the same in each run, so give its agents a ScriptedModel. What it asks is answered with yes, or by what FILE
+    defines as `answers(request)`. Without FILE, agents that use all that the loop has are killed. Exits with 1 where
+    something was lost, an effect that was recorded ran again, or a run came to something else.
+    """
+    _finish(faulting.faults(Screen(), file, input, store or ["sqlite"], kills, seed, json))

@@ -75,6 +75,7 @@ class StoreFile:
         self._writer: sqlite3.Connection | None = None
         self._caller: sqlite3.Cursor | None = None
         self._reader: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None
         _open_files.add(self)
 
     # Writing
@@ -94,6 +95,7 @@ class StoreFile:
             if plain:
                 value = job(cursor)
             else:
+                self._check_place()
                 cursor.execute("BEGIN IMMEDIATE")
                 value = job(cursor)
                 cursor.execute("COMMIT")
@@ -141,6 +143,7 @@ class StoreFile:
         if not self._opened:
             await self.write(_nothing)
         self._refuse_if_unusable()
+        self._check_place()
         try:
             with self._reading:
                 if self._reader is None:
@@ -199,11 +202,9 @@ class StoreFile:
         self._forked = self._queued = True
         _inherited.extend((self._writer, self._caller, self._reader))
         self._writer = self._caller = self._reader = None
-        try:
-            status = os.stat(self.path)
-        except OSError:
-            return
-        _inherited_files.add((status.st_dev, status.st_ino))
+        here = _identity(self.path)
+        if here is not None:
+            _inherited_files.add(here)
 
     # The thread
 
@@ -241,6 +242,7 @@ class StoreFile:
         cursor = None
         try:
             cursor = self._connect().cursor()
+            self._check_place()
             cursor.execute("BEGIN IMMEDIATE")
             answers = [_do(task, cursor) for task in tasks]
             cursor.execute("COMMIT")
@@ -285,8 +287,18 @@ class StoreFile:
             if self._reader is None:
                 self._reader = connect_impatient(self.path, self._synchronous, self._busy_timeout)
                 self._reader.execute("PRAGMA query_only=ON")
+            self._identity = _identity(self.path)
             self._opened = True
         return self._writer
+
+    def _check_place(self) -> None:
+        """SQLite goes on writing to a file that was moved or removed, where nobody finds it. A plain append isn't worth
+        the look: a lease's renewal looks, too, and without it nothing is written for long."""
+        if self._identity is not None and _identity(self.path) != self._identity:
+            raise StoreError(
+                f"store file {self.path}: it was moved, removed or replaced while it was open; put it back, or close"
+                " the store and open it again"
+            )
 
     def _checkpoint(self) -> None:
         try:
@@ -352,14 +364,19 @@ _FORKED = (
 )
 
 
-def _refuse_inherited(path: str) -> None:
-    if not _inherited_files:
-        return
+def _identity(path: str) -> tuple[int, int] | None:
+    """Which file is at a path; None where there's none."""
     try:
         status = os.stat(path)
     except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _refuse_inherited(path: str) -> None:
+    if not _inherited_files:
         return
-    if (status.st_dev, status.st_ino) in _inherited_files:
+    if _identity(path) in _inherited_files:
         raise StoreError(f"store file {path}: {_FORKED}")
 
 

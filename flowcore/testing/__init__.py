@@ -10,6 +10,8 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "flowcore.testing.clock": ("ManualClock",),
     "flowcore.testing.coverage": ("EdgeCoverage", "GraphCoverage", "edge_coverage"),
     "flowcore.testing.crash": ("Crash", "CrashingStore", "Kills", "finish", "kill_everywhere"),
+    "flowcore.testing.faults.table": ("FaultLine", "FaultTable"),
+    "flowcore.testing.faults.trying": ("Over", "try_faults"),
     "flowcore.testing.paths": ("assert_path", "assert_state", "diff", "explain", "run_path"),
     "flowcore.testing.recording": ("RecordedStep", "Recording"),
     "flowcore.testing.replaying": ("Played", "ReplayDiverged", "play", "play_sync", "replay"),

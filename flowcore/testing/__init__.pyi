@@ -27,6 +27,10 @@ from flowcore.testing.crash import (
 from flowcore.testing.crash import (
     kill_everywhere as kill_everywhere,
 )
+from flowcore.testing.faults.table import FaultLine as FaultLine
+from flowcore.testing.faults.table import FaultTable as FaultTable
+from flowcore.testing.faults.trying import Over as Over
+from flowcore.testing.faults.trying import try_faults as try_faults
 from flowcore.testing.paths import (
     assert_path as assert_path,
 )
@@ -100,6 +104,8 @@ __all__ = [
     "Crash",
     "CrashingStore",
     "EdgeCoverage",
+    "FaultLine",
+    "FaultTable",
     "GraphCoverage",
     "InvalidModelStep",
     "Kills",
@@ -107,6 +113,7 @@ __all__ = [
     "ModelCall",
     "ModelScriptError",
     "ModelStep",
+    "Over",
     "Played",
     "RecordedStep",
     "Recording",
@@ -136,6 +143,7 @@ __all__ = [
     "run_path",
     "same_walk",
     "simulate",
+    "try_faults",
     "walk_form",
     "write_test_case",
 ]

@@ -64,7 +64,6 @@ async def disk_full(new: New, chance: random.Random) -> Trial | None:
     room = max(_size(_log_of(path)), _size(path)) + chance.randint(0, ROOM // 2)
     victim = await trial.play(fsize=room, lease=LEASE)
     _told(trial, victim, "StoreError", "RunConflict")
-    await trial.look()
     return await trial.finish()
 
 
@@ -80,7 +79,7 @@ async def disk_full_for_a_moment(new: New, chance: random.Random) -> Trial | Non
         resource.prlimit(victim.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     except (ProcessLookupError, PermissionError):
         pass  # it has ended, or the hard limit was lower
-    _told(trial, await victim.ended(), "StoreError")
+    _told(trial, await trial.over(victim), "StoreError")
     return await trial.finish()
 
 
@@ -111,7 +110,7 @@ async def locked(new: New, chance: random.Random) -> Trial | None:
         await asyncio.to_thread(other.execute, "BEGIN IMMEDIATE")
         await asyncio.sleep(0.5 if lease is None else 2 * LEASE)
         other.execute("ROLLBACK")
-    _told(trial, await victim.ended(), "StoreError", "RunConflict")
+    _told(trial, await trial.over(victim), "StoreError", "RunConflict")
     return await trial.finish()
 
 
@@ -129,7 +128,7 @@ async def moved_away(new: New, chance: random.Random) -> Trial | None:
         trial.wrong("another file was made in its place")
         path.unlink()
     away.rename(path)
-    _told(trial, await victim.ended(), "StoreError", "RunConflict")
+    _told(trial, await trial.over(victim), "StoreError", "RunConflict")
     return await trial.finish()
 
 

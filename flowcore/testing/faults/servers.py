@@ -58,7 +58,7 @@ async def connections_cut(new: New, chance: random.Random) -> Trial | None:
     for _ in range(4):
         await asyncio.sleep(chance.uniform(0, trial.setting.seconds / 2))
         await ask(trial.place, _CUT)
-    await victim.ended()
+    await trial.over(victim)
     if not victim.said.get("standing"):
         trial.wrong(f"its process said {victim.said} (code {victim.code})")
     return await trial.finish()
@@ -78,7 +78,7 @@ def restarted(server: Server, *, lasting: bool) -> Any:
                 await victim.ended()
         finally:
             await asyncio.to_thread(server.start)
-        await victim.ended()
+        await trial.over(victim)
         if not victim.said.get("standing") and victim.said.get("error") not in ("StoreError", "RunConflict"):
             trial.wrong(f"its process said {victim.said} (code {victim.code})")
         return await trial.finish()

@@ -10,7 +10,7 @@ HEADER = ("fault", "store", "tried", "runs lost", "effects repeated", "wrong out
 
 
 @dataclass(slots=True)
-class Line:
+class FaultLine:
     """One fault over one store."""
 
     fault: str
@@ -29,11 +29,11 @@ class Line:
 
 
 @dataclass(slots=True)
-class Table:
+class FaultTable:
     """``lines``, and ``notes`` on everything that was wrong. ``kills``: how many processes were killed. ``seed``: what
     chance began with. ``seconds``: what it all took."""
 
-    lines: list[Line]
+    lines: list[FaultLine]
     notes: list[str] = field(default_factory=list)
     kills: int = 0
     seed: int = 0
@@ -45,9 +45,9 @@ class Table:
         return not any(line.lost or line.repeated or line.wrong for line in self.lines)
 
     @property
-    def total(self) -> Line:
+    def total(self) -> FaultLine:
         """The sum of all lines."""
-        total = Line("in all", "")
+        total = FaultLine("in all", "")
         for line in self.lines:
             total.tried += line.tried
             total.lost += line.lost
@@ -64,7 +64,7 @@ class Table:
         return "\n".join(line.rstrip() for line in [*text, *self.notes])
 
 
-def _row(line: Line) -> tuple[str, ...]:
+def _row(line: FaultLine) -> tuple[str, ...]:
     return (line.fault, line.store, *(str(n) for n in (line.tried, line.lost, line.repeated, line.wrong)))
 
 

@@ -22,6 +22,8 @@ from flowcore.testing.walks import journals, walk_form
 Journals = Mapping[str, Sequence[Fact]]
 MOST = 12
 """Processes that may go on with a run before it counts as lost."""
+UNTOUCHED = ("AlreadyResumed", "RunExists", "NotPaused")
+"""What a process says that was refused before it touched anything."""
 DOUBT = "in-doubt:"
 
 
@@ -101,24 +103,29 @@ class Trial:
         return self.last
 
     async def play(self, *, seconds: float | None = None, then: Callable[[], None] | None = None, **how: Any) -> Victim:
-        """``begin``, and wait for its end; it's killed after so many seconds. A death is looked at; ``then`` is done
-        before that."""
+        """``begin``, and wait for its end; it's killed after so many seconds."""
         victim = await self.begin(**how)
         if seconds is not None:
             await asyncio.sleep(seconds)
             victim.signal(signal.SIGKILL)
+        return await self.over(victim, then)
+
+    async def over(self, victim: Victim, then: Callable[[], None] | None = None) -> Victim:
+        """Wait for a process's end. If it didn't come to the run's end, the store is looked at; ``then`` is done before
+        that."""
         await victim.ended()
-        if victim.killed:
-            self.kills += 1
-            if then is not None:
-                then()
+        self.kills += victim.killed
+        if then is not None:
+            then()
+        if not victim.said.get("standing") and victim.said.get("error") not in UNTOUCHED:
             await self.died()
         return victim
 
     # -- looking at it --------------------------------------------------------------------------------------------
 
     async def died(self) -> None:
-        """After a death: what is recorded may never be begun again; what was in flight, once more."""
+        """After a death, or after it gave up: what is recorded may never be begun again; what was in flight, once
+        more."""
         self.deaths += 1
         await self.look()
 

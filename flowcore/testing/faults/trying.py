@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from flowcore.errors import UserError
+from flowcore.stores.sqlite_schema import Synchronous
 from flowcore.testing.faults.files import FILE_FAULTS, let_in
 from flowcore.testing.faults.kills import FAULTS, Fault
 from flowcore.testing.faults.servers import Server, drop_schema, server_faults, server_place
-from flowcore.testing.faults.table import Line, Table
+from flowcore.testing.faults.table import FaultLine, FaultTable
 from flowcore.testing.faults.trial import Setting, Trial
 from flowcore.testing.faults.victim import Place
 from flowcore.testing.faults.zygote import Zygote
@@ -34,6 +35,7 @@ class Over:
     stops and starts it, where that may be tried."""
 
     name: str
+    synchronous: Synchronous = "FULL"
     dsn: str | None = None
     server: Server | None = None
 
@@ -45,41 +47,43 @@ async def try_faults(
     over: Sequence[Over] = (Over("sqlite"),),
     kills: int = 60,
     seed: int | None = None,
-    only: Callable[[Fault], bool] = lambda fault: True,
-) -> Table:
+    only: Callable[[str], bool] = lambda name: True,
+    folder: str | None = None,
+) -> FaultTable:
     """Try faults on runs of the graph in ``spec`` (FILE or FILE:name) with ``input``.
 
     ``kills``: how many processes are killed over each store, at least; the other faults are tried in proportion.
-    ``seed``: what chance begins with. ``only``: which faults. The graph has to do the same in each run; what it asks is
+    ``seed``: what chance begins with. ``only``: which faults, by name. ``folder``: where files are made (and removed);
+    else among temporary ones. The graph has to do the same in each run; what it asks is
     answered by the file's ``answers(request)``, else with yes. Raises UserError where the unkilled run doesn't end.
     """
     seed = secrets.randbelow(1_000_000) if seed is None else seed
     begun = time.monotonic()
-    table = Table([], seed=seed)
-    with tempfile.TemporaryDirectory(prefix="flowcore-faults-") as name:
+    table = FaultTable([], seed=seed)
+    with tempfile.TemporaryDirectory(prefix="flowcore-faults-", dir=folder) as name:
         async with Zygote(spec) as zygote:
             for one in over:
-                folder = Path(name) / one.name
-                folder.mkdir()
-                let_in(folder)
-                await _try_over(table, one, zygote, folder, input, kills, random.Random(seed), only)
+                below = Path(name) / one.name
+                below.mkdir()
+                let_in(below)
+                await _try_over(table, one, zygote, below, input, kills, random.Random(seed), only)
     table.seconds = time.monotonic() - begun
     return table
 
 
 async def _try_over(
-    table: Table, over: Over, zygote: Zygote, folder: Path, input: Any, kills: int, chance: random.Random,
-    only: Callable[[Fault], bool],
+    table: FaultTable, over: Over, zygote: Zygote, folder: Path, input: Any, kills: int, chance: random.Random,
+    only: Callable[[str], bool],
 ) -> None:  # fmt: skip
-    place = Place(path=str(folder / "runs.db")) if over.dsn is None else server_place(over.dsn)
+    place = Place(str(folder / "runs.db"), over.synchronous) if over.dsn is None else server_place(over.dsn)
     setting = Setting(zygote, folder, place, input)
     try:
         await _calm(setting)
         few = max(1, round(kills / FEW))
         own = FILE_FAULTS if over.dsn is None else server_faults(over.server)
-        faults = [fault for fault in (*FAULTS, *own) if only(fault)]
+        faults = [fault for fault in (*FAULTS, *own) if only(fault.name)]
         share = sum(fault.share for fault in faults) or 1
-        lines = {fault: Line(fault.name, over.name) for fault in faults}
+        lines = {fault: FaultLine(fault.name, over.name) for fault in faults}
         table.lines += lines.values()
         turns = asyncio.Semaphore(AT_ONCE)
 
@@ -119,7 +123,8 @@ async def _calm(setting: Setting) -> None:
         begun = time.monotonic()
         victim = await (await trial.begin()).ended()
         setting.seconds = time.monotonic() - begun
-        if victim.said.get("standing") not in ("done", "failed"):
-            told = victim.said.get("text") or victim.said or f"its process ended with {victim.code}"
-            raise UserError(f"the graph doesn't come to an end even when nothing happens to it: {told}")
+        said = victim.said
+        if said.get("standing") != "done":
+            told = said.get("text") or said.get("failure") or f"its process ended with {victim.code}, {said}"
+            raise UserError(f"the graph isn't done even when nothing happens to it: {told}")
         setting.calm = await trial.outcome(victim)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import resource
 import signal
@@ -17,6 +18,7 @@ from flowcore.errors import FlowcoreError, RunNotFound
 from flowcore.faces.loading import Loaded
 from flowcore.stores import PostgresStore, SqliteStore, Store
 from flowcore.stores.base import OpenRequest
+from flowcore.stores.sqlite_schema import Synchronous
 from flowcore.testing.crash import finish
 from flowcore.testing.faults.ledger import Ledger
 from flowcore.testing.faults.points import Act, PointedStore, Points
@@ -28,10 +30,11 @@ LIFETIME = 90
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a store is: a file, or a server and a schema. ``patience``: seconds that it waits for others' locks, or
-    for a connection."""
+    """Where a store is: a file, and how it's synced, or a server and a schema. ``patience``: seconds that it waits for
+    others' locks, or for a connection."""
 
     path: str | None = None
+    synchronous: Synchronous = "FULL"
     dsn: str | None = None
     schema: str = ""
     patience: float = 5.0
@@ -39,7 +42,7 @@ class Place:
     def open(self) -> Store:
         """The store there."""
         if self.path is not None:
-            return SqliteStore(self.path, busy_timeout=self.patience)
+            return SqliteStore(self.path, synchronous=self.synchronous, busy_timeout=self.patience)
         assert self.dsn is not None
         return PostgresStore(self.dsn, schema=self.schema, connections=2, timeout=self.patience)
 
@@ -84,6 +87,7 @@ def live(job: Job, loaded: Loaded) -> None:
         os.setgroups([])
         os.setgid(job.user)
         os.setuid(job.user)
+    logging.getLogger("psycopg").setLevel(logging.CRITICAL)  # it tells of each connection that is cut
     if job.lease is not None:
         short_leases(job.lease)
     points = Points(job.fatal, job.nth, job.act, job.times)

@@ -1,0 +1,67 @@
+"""The three stores that everything is killed over: memory that keeps bytes, SQLite, PostgreSQL."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from stores_postgres import new_store
+
+from flowcore.stores import MemoryStore, PostgresStore, SqliteStore, Store
+
+THREE = ("memory", "sqlite", "postgres")
+SHM = Path("/dev/shm")
+"""A disk for what dies with its processes and needn't survive a power cut: syncing it costs nothing."""
+
+
+def quick_folder() -> str | None:
+    """Where temporary files go that are synced often."""
+    return str(SHM) if SHM.is_dir() else None
+
+
+class Server(PostgresStore):
+    """A store that is never closed between kills: what it has lies on the server, whoever is connected."""
+
+    async def close(self) -> None:
+        """Stay connected."""
+
+    async def end(self) -> None:
+        """Close it for good."""
+        await super().close()
+
+
+class Making:
+    """A function that gives an empty store at each call: of PostgreSQL the same one, whose runs have other ids."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._numbers = itertools.count()
+        self._folder = tempfile.TemporaryDirectory(prefix="flowcore-kills-", dir=quick_folder())
+        self._server: Any = None
+
+    @property
+    def every(self) -> int:
+        """After each how-many-th fact a run is killed: a server takes longer."""
+        return 3 if self.name == "postgres" else 1
+
+    def __call__(self) -> Store:
+        if self.name == "memory":
+            return MemoryStore(keep_bytes=True)
+        if self.name == "sqlite":
+            return SqliteStore(Path(self._folder.name) / f"{next(self._numbers)}.db")
+        if self._server is None:
+            made = new_store(connections=2)
+            self._server = Server(made._address.conninfo, schema=made._names.schema, connections=2)
+        return self._server
+
+    async def end(self) -> None:
+        """Remove what was made."""
+        if self._server is not None:
+            await self._server.end()
+        self._folder.cleanup()
+
+
+MakeStore = Callable[[], Store]
