@@ -14,7 +14,7 @@ from typing import Annotated, Any, NoReturn, get_args
 import typer
 
 import flowcore
-from flowcore.cli import checking, deciding, exits, faulting, looking, moving, proving
+from flowcore.cli import abandoned, checking, clearing, deciding, exits, faulting, looking, moving, proving
 from flowcore.cli.going import Manner
 from flowcore.cli.hints import Hints
 from flowcore.cli.places import DEFAULT, VARIABLE
@@ -153,12 +153,25 @@ def run(
 
 @app.command(epilog=exits.HELP)
 def resume(
-    run: RunId,
+    run: Annotated[
+        str | None, typer.Argument(metavar="RUN", help="A run's id, or the beginning of it; else --all-abandoned.")
+    ] = None,
     file: MaybeFile = None,
     store: Where = DEFAULT,
     model: Model = None,
     max_turns: Turns = None,
-    limit: Limits = None,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--limit",
+            metavar="NAME=VALUE|N",
+            help=f"A limit; may be repeated. With --all-abandoned N is how many runs, by default {abandoned.MOST}.",
+        ),
+    ] = None,
+    all_abandoned: Annotated[
+        bool,
+        typer.Option("--all-abandoned", help="Every run whose process died or lost its lease, the oldest first."),
+    ] = False,
     yes: Yes = False,
     no_input: NoInput = False,
     json: Json = False,
@@ -167,8 +180,19 @@ def resume(
     """Go on with a run that waits, failed, was stopped or cancelled, or whose process died.
 
     What finished isn't run again. Limits replace those of the same name.
+
+    `flowcore resume --all-abandoned [FILE]` goes on with all that nobody moves any more, at once; it asks nothing and
+    says what came of each. It exits with 1 where one failed or couldn't be gone on with, else with 3 where one waits.
     """
     screen = Screen(live=not (json or quiet))
+    if all_abandoned:
+        if run is not None and file is not None:
+            raise UserError("--all-abandoned finds the runs by itself: name no RUN; a FILE may be given")
+        manner = _manner(screen, _hints(store, run, model), yes, True, json)
+        every = abandoned.GoingOnWithAll.of(run, model, max_turns, limit or [])
+        _finish(abandoned.resume_all(screen, store, every, manner))
+    if run is None:
+        raise UserError("name a RUN (see `flowcore runs`), or give --all-abandoned")
     manner = _manner(screen, _hints(store, file, model), yes, no_input, json)
     given = moving.GoingOn(run, file, model, max_turns, limit or [])
     _finish(moving.resume(screen, store, given, manner))
@@ -251,6 +275,29 @@ def stop(run: RunId, file: MaybeFile = None, store: Where = DEFAULT) -> None:
 def cancel(run: RunId, file: MaybeFile = None, store: Where = DEFAULT) -> None:
     """Break a run off now; it keeps its place."""
     _finish(moving.halt(Screen(), store, run, file, "cancel", _hints(store, file)))
+
+
+@app.command()
+def delete(run: RunId, store: Where = DEFAULT, json: Json = False) -> None:
+    """Delete a run that nobody holds, with its children, letters and requests. What it wrote to sessions stays."""
+    _finish(clearing.delete(Screen(), store, run, json))
+
+
+@app.command()
+def prune(
+    older_than: Annotated[
+        str, typer.Option("--older-than", metavar="AGE", help="Unchanged for so long: 30d, 12h, 90min, 45s, 2w.")
+    ],
+    status: Annotated[
+        list[StandingName] | None, typer.Option("--status", help="Runs that stand so; may be repeated. Else done.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be deleted.")] = False,
+    store: Where = DEFAULT,
+    json: Json = False,
+) -> None:
+    """Delete old runs that nobody holds, each as `flowcore delete` does. Runs that move meanwhile aren't disturbed."""
+    statuses = [one.value for one in dict.fromkeys(status or [StandingName.done])]
+    _finish(clearing.prune(Screen(), store, older_than, statuses, dry_run, json))
 
 
 @app.command()

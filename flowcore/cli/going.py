@@ -33,12 +33,12 @@ async def go(run: Run, screen: Screen, manner: Manner) -> int:
     """Move a run until it rests and nobody here can or will answer it; the exit code."""
     live = Live(screen, run) if screen.live else None
     while True:
-        with Interrupts(run, screen) as interrupts:
+        with Interrupts([run], screen) as interrupts:
             await _move(run, live)
         if run.standing != "waiting" or interrupts.ended:
             break
         requests = await run.requests()
-        if not requests or not await _answered(run, requests, screen, manner):
+        if not requests or not await answered(run, requests, screen, manner):
             break
     summary = Summary(run, await run.result(), await run.store.get(run.id), manner.hints)
     if manner.json:
@@ -59,7 +59,7 @@ async def _move(run: Run, live: Live | None) -> None:
         live.event(event)
 
 
-async def _answered(run: Run, requests: list[OpenRequest], screen: Screen, manner: Manner) -> bool:
+async def answered(run: Run, requests: list[OpenRequest], screen: Screen, manner: Manner) -> bool:
     """Answer open requests, each as soon as its answer is known; whether the run can go on now.
 
     An answer that others gave meanwhile counts, and so does a deadline that has passed.

@@ -1,4 +1,4 @@
-"""Signals while a run moves: Ctrl-C stops it politely, a second one cancels it, a closed terminal makes it rest."""
+"""Signals while runs move: Ctrl-C stops them politely, a second one cancels them, a closed terminal makes them rest."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable, Sequence
 from types import TracebackType
 from typing import Any, NoReturn
 
@@ -20,12 +20,13 @@ GRACE_SECONDS = 1.0
 
 
 class Interrupts:
-    """While it's entered, signals are requests to the run."""
+    """While it's entered, signals are requests to the runs that are in the list by then."""
 
-    def __init__(self, run: Run, screen: Screen) -> None:
-        self._run = run
+    def __init__(self, runs: Sequence[Run], screen: Screen) -> None:
+        self._runs = runs
         self._screen = screen
-        self._pressed = 0
+        self.pressed = 0
+        """How often a person has asked for the end."""
         self._asking: set[asyncio.Task[None]] = set()
         self._handled: list[signal.Signals] = []
         self.ended = False
@@ -52,30 +53,38 @@ class Interrupts:
         self._handled.clear()
 
     def _interrupt(self) -> None:
-        self._pressed += 1
-        if self._pressed == 1:
-            self._screen.tell(
-                f"stopping: '{self._run.place}' may finish, then the run rests (Ctrl-C again cancels it)", "magenta"
-            )
-            self._ask(self._run.stop())
-        elif self._pressed == 2:
-            self._screen.tell(f"cancelling '{self._run.place}' (Ctrl-C again leaves it as it is)", "magenta")
-            self._ask(self._run.cancel())
+        self.pressed += 1
+        if self.pressed == 1:
+            them, rest, it = self._words()
+            self._screen.tell(f"stopping: {them} may finish, then {rest} (Ctrl-C again cancels {it})", "magenta")
+            self._ask(run.stop() for run in self._runs)
+        elif self.pressed == 2:
+            them, _, it = self._words()
+            be = "it is" if it == "it" else "they are"
+            self._screen.tell(f"cancelling {them} (Ctrl-C again leaves {it} as {be})", "magenta")
+            self._ask(run.cancel() for run in self._runs)
         else:
             leave(STOPPED)  # as a crash would: what is committed is kept, and a resume goes on from there
 
     def _end(self) -> None:
         self.ended = True
-        self._ask(self._run.cancel())
+        self._ask(run.cancel() for run in self._runs)
+
+    def _words(self) -> tuple[str, str, str]:
+        """What is at work, what comes of it, and what they are."""
+        if len(self._runs) == 1:
+            return f"'{self._runs[0].place}'", "the run rests", "it"
+        return f"the nodes of {len(self._runs)} runs", "the runs rest", "them"
 
     def _hang_up(self) -> None:
         self._screen.close()
         self._end()
 
-    def _ask(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._asking.add(task)
-        task.add_done_callback(self._asked)
+    def _ask(self, works: Iterable[Coroutine[Any, Any, None]]) -> None:
+        for work in works:
+            task = asyncio.get_running_loop().create_task(work)
+            self._asking.add(task)
+            task.add_done_callback(self._asked)
 
     def _asked(self, task: asyncio.Task[None]) -> None:
         self._asking.discard(task)

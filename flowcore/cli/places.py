@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from flowcore.errors import RunNotFound, UserError
@@ -12,8 +12,8 @@ from flowcore.stores.base import IndexRow
 
 DEFAULT = ".flowcore/runs.db"
 VARIABLE = "FLOWCORE_STORE"
-PAGE = 500
-"""Index rows that are read at a time."""
+LISTED = 5
+"""How many runs are listed where one was meant."""
 
 
 def is_there(where: str) -> bool:
@@ -47,25 +47,18 @@ async def find_run(store: Store, name: str) -> IndexRow:
     except RunNotFound:
         pass
     root, slash, rest = name.partition("/")
+    if slash:
+        try:
+            above = await find_run(store, root)
+        except RunNotFound:
+            slash = ""  # roots' ids may have a slash, too
     if not slash:
-        return _only(await _matching(store, None, lambda one: one.startswith(name)), name)
-    above = await find_run(store, root)
+        return _only(await store.find(name, limit=LISTED + 1), name)
     whole = f"{above.run}/{rest}"
     try:
         return await store.get(whole)
     except RunNotFound:
-        return _only(await _matching(store, above.root, lambda one: one.startswith(whole)), name)
-
-
-async def _matching(store: Store, root: str | None, fits: Callable[[str], bool]) -> list[IndexRow]:
-    found: list[IndexRow] = []
-    after: str | None = None
-    while True:
-        page = await store.runs(root=root, limit=PAGE, after=after)
-        found += [row for row in page.runs if fits(row.run)]
-        after = page.after
-        if after is None:
-            return found
+        return _only(await store.find(whole, root=above.root, limit=LISTED + 1), name)
 
 
 def _only(found: list[IndexRow], name: str) -> IndexRow:
@@ -73,5 +66,6 @@ def _only(found: list[IndexRow], name: str) -> IndexRow:
         return found[0]
     if not found:
         raise RunNotFound(f"no run's id begins with '{name}'; see `flowcore runs`")
-    listed = ", ".join(row.run for row in found[:5]) + (", …" if len(found) > 5 else "")
-    raise UserError(f"{len(found)} runs' ids begin with '{name}': {listed}; give more of it")
+    count = f"{len(found)}" if len(found) <= LISTED else f"more than {LISTED}"
+    listed = ", ".join(row.run for row in found[:LISTED]) + (", …" if len(found) > LISTED else "")
+    raise UserError(f"{count} runs' ids begin with '{name}': {listed}; give more of it")
