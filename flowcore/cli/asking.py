@@ -10,10 +10,10 @@ from typing import Any, Final
 from flowcore.cli import words
 from flowcore.cli.keyboard import typed_line
 from flowcore.cli.screen import Screen
+from flowcore.engine.forms import IN_DOUBT
 from flowcore.stores.base import OpenRequest
 
 APPROVAL: Final = "tool_approval"
-IN_DOUBT: Final = "in_doubt"
 LEFT: Final = object()
 """The person left without an answer."""
 LATE: Final = object()
@@ -26,7 +26,8 @@ def question(request: OpenRequest) -> str:
     if request.kind == APPROVAL and isinstance(data, Mapping):
         return f"approve {data.get('tool')}"
     if request.kind == IN_DOUBT and isinstance(data, Mapping):
-        return f"in doubt: {data.get('key')}"
+        what = words.call(str(data["tool"]), data.get("arguments")) if "tool" in data else data.get("key")
+        return f"in doubt: {what}"
     return f"{request.kind} {request.key}"
 
 
@@ -49,6 +50,17 @@ def show(screen: Screen, request: OpenRequest) -> None:
                    f" {words.one_line(str(data.get('tool')))}   [{request.key}, {where}]", "yellow")  # fmt: skip
         for line in words.pretty(_object(data.get("arguments"))).splitlines():
             screen.say(f"    {line}")
+        return
+    if request.kind == IN_DOUBT and isinstance(data, Mapping):
+        what = words.one_line(str(data.get("tool", data.get("key"))))
+        screen.say(f"? a crash broke {what} off: it may have happened   [{request.key}, {where}]", "yellow")
+        if "arguments" in data:
+            for line in words.pretty(_object(data["arguments"])).splitlines():
+                screen.say(f"    {line}")
+        screen.say(f"    its idempotency key: {words.one_line(str(data.get('idempotency_key')), 300)}")
+        screen.say(
+            '    retry: do it again; {"value": RESULT}: it happened, and gave this; fail: let the run fail', "dim"
+        )
         return
     screen.say(f"? {words.one_line(question(request))}   [{where}]", "yellow")
     if data is not None:
@@ -107,6 +119,8 @@ async def ask(screen: Screen, request: OpenRequest, until: float | None = None) 
 def _prompt(request: OpenRequest) -> str:
     if is_approval(request):
         return "  approve? y / n / why not: " if request.kind == APPROVAL else "  y / n: "
+    if request.kind == IN_DOUBT:
+        return '  retry / {"value": RESULT} / fail: '
     kind = (request.schema or {}).get("type")
     return "  answer: " if kind == "string" else "  answer (JSON): " if kind else "  answer (text or JSON): "
 

@@ -7,7 +7,8 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from flowcore.cli.asking import APPROVAL, IN_DOUBT, can_be_approved
+from flowcore.cli.asking import APPROVAL, can_be_approved
+from flowcore.engine.forms import IN_DOUBT, WAYS
 from flowcore.stores.base import OpenRequest
 
 _PASSWORD = re.compile(r"(://[^:/@]*):[^@]*@")
@@ -45,7 +46,7 @@ class Hints:
         if request.kind == APPROVAL:
             return [self._command("approve", run, key), self._command("reject", run, key, "--message", "WHY")]
         if request.kind == IN_DOUBT:
-            return [self._command("answer", run, key, "retry"), self._command("answer", run, key, '{"value": RESULT}')]
+            return [self._command("answer", run, key, '{"value": RESULT}' if one == "value" else one) for one in WAYS]
         answer = self._command("answer", run, key, "VALUE")
         return [self._command("approve", run, key), answer] if can_be_approved(request) else [answer]
 

@@ -11,12 +11,13 @@ import threading
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 from pydantic_core import to_json
 
 from flowcore.engine.children import Suspend, run_child
 from flowcore.engine.events import Emitted, Event
+from flowcore.engine.forms import IN_DOUBT, WAYS
 from flowcore.engine.observe import HERE, Noted, Where
 from flowcore.errors import EffectInDoubt, GraphError, ReplayMismatch, RunError, RunNotFound, UserError
 from flowcore.graph.node import Node, Retry
@@ -34,6 +35,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Check: TypeAlias = Callable[[], Awaitable[dict[str, Any] | None]]
 """Asks the world whether an effect happened: its value, as ``{"value": …}``, or None."""
+
+
+class Doubt(NamedTuple):
+    """Of an effect that may be in doubt after a crash. ``about``: what a person is told of it beside its key.
+    ``record``: makes the effect's record of the value that the person supplies; without it that's the record."""
+
+    about: dict[str, Any]
+    record: Callable[[Any], Awaitable[Any]] | None = None
 
 
 class Context:
@@ -196,14 +205,16 @@ class Context:
         *args: Any,
         returns: Any = Json,
         on_crash: Literal["retry", "ask", "fail"] | Check = "retry",
+        doubt: Doubt | None = None,
     ) -> Any:
         """Run ``fn(*args)`` and record its value under ``key``; at a later entry of the visit the record is given
         instead.
 
         ``returns``: the value's type (it's stored as JSON and checked). ``on_crash``: what a crash between start and
         record means:
-        run again, ask a person, or fail; or a function ``() -> {"value": …} | None`` that asks the world whether it
-        happened (it's asked after an error too). Raises what ``fn`` raises (nothing is recorded then), ReplayMismatch
+        run again, ask a person (a request of kind ``in_doubt``, answered by ``"retry"``, ``{"value": …}`` or
+        ``"fail"``), or fail; or a function ``() -> {"value": …} | None`` that asks the world whether it
+        happened (it's asked after an error too). ``doubt``: see ``Doubt``. Raises what ``fn`` raises (nothing is recorded then), ReplayMismatch
         when the record was made with other arguments, EffectInDoubt.
         """
         self._use(key)
@@ -215,9 +226,12 @@ class Context:
             return _handed_out(codec, found.value)
         intent = self.visit_record.intents.get(key)
         if intent is not None and on_crash != "retry":
-            decided = await (on_crash() if callable(on_crash) else self._doubt(intent, on_crash))
+            if callable(on_crash):
+                decided = await on_crash()
+                wire = None if decided is None else codec.admit(codec.decode(decided["value"]))[0]
+            else:
+                decided, wire = await self._doubt(intent, on_crash, codec, doubt or _PLAIN)
             if decided is not None:
-                wire = codec.admit(codec.decode(decided["value"]))[0]
                 return _handed_out(codec, await self._record(key, wire, digest, self._live.tree.clock.time()))
         work = self._perform(key, fn, args, codec, digest, on_crash)
         return _handed_out(codec, await (work if asyncio.current_task() is self._caller else self._guard(work)))
@@ -260,35 +274,48 @@ class Context:
         )
         return wire
 
-    async def _doubt(self, intent: Intent, on_crash: str) -> dict[str, Any] | None:
-        """What a person said about an effect that may have happened: None = do it again, else ``{"value": …}``."""
-        key = intent.key
+    async def _doubt(
+        self, intent: Intent, on_crash: str, codec: Codec, doubt: Doubt
+    ) -> tuple[dict[str, Any] | None, Any]:
+        """What a person said about an effect that may have happened, and the record that this makes: None = do it
+        again."""
+        key, name = intent.key, self.idempotency_key(intent.key)
         if on_crash == "fail":
             raise EffectInDoubt(
-                f"{self.idempotency_key(key)}: a crash came after this effect had begun and before it was recorded;"
-                " it may have happened",
+                f"{name}: a crash came after this effect had begun and before it was recorded; it may have happened."
+                " Look, and go on from before it (run.fork), or declare on_crash='ask' and resume to say what happened",
                 run_id=self.run_id,
             )
-        question = f"in-doubt:{key}"
-        asked = 1
-        while (
-            question in self.visit_record.questions and self.visit_record.questions[question].request.seq < intent.seq
-        ):
-            asked += 1  # that was about an earlier try
-            question = f"in-doubt:{key}#{asked}"
-        if question not in self.answers:
-            await self.request(
-                question,
-                {"key": key, "idempotency_key": self.idempotency_key(key), "choices": ["retry", "value", "fail"]},
-                kind="in_doubt",
-            )
-            raise Suspend(question)
-        answer = self.answers[question]
-        if answer == "retry":
-            return None
-        if isinstance(answer, dict) and "value" in answer:
-            return answer
-        raise EffectInDoubt(f"{self.idempotency_key(key)}: given up, as answered", run_id=self.run_id)
+        asked = 0
+        while True:
+            asked += 1
+            at = f"in-doubt:{key}" if asked == 1 else f"in-doubt:{key}#{asked}"
+            question = self.visit_record.questions.get(at)
+            if question is not None and question.request.seq < intent.seq:
+                continue  # that was about an earlier try
+            if question is None or not question.answered:
+                about = {"key": key, "idempotency_key": name, "choices": list(WAYS), "attempt": self.attempt}
+                if codec is not _ANY:
+                    about["returns"] = adapter_of(codec.annotation).json_schema()
+                await self.request(at, {**doubt.about, **about}, kind=IN_DOUBT)
+                raise Suspend(at)
+            answer, spent = question.answer, question.request.data.get("attempt", 1) < self.attempt
+            if answer == "retry":
+                return None, None
+            if answer == "fail" or not isinstance(answer, dict):
+                if not spent:
+                    raise EffectInDoubt(f"{name}: given up, as answered; resume to be asked again", run_id=self.run_id)
+                continue  # an attempt has failed of it: whoever made the run go on is asked again
+            try:
+                value = copy_json(answer["value"])
+                value = value if doubt.record is None else await doubt.record(value)
+                return answer, codec.admit(codec.decode(value))[0]
+            except Exception as error:
+                if not spent:
+                    raise EffectInDoubt(
+                        f"{name}: what was answered can't be its value: {error}; resume to be asked again",
+                        run_id=self.run_id,
+                    ) from error
 
     async def child(
         self, graph: Any, input: Any, key: str, *, limits: dict[str, Any] | None = None, meta: dict[str, Any] | None =
@@ -475,6 +502,7 @@ def _handed_out(codec: Codec, wire: Any) -> Any:
 
 
 _ANY = Codec(Json, "an effect's value")
+_PLAIN = Doubt({})
 
 
 def _digest(args: tuple[Any, ...]) -> str:

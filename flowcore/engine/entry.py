@@ -239,7 +239,8 @@ def _way_out(live: Live, ctx: Context, node: Node, error: Exception, started: fl
         if delay is not None:
             log("attempt failed", run=live.id, node=node.name, attempt=ctx.attempt, delay=delay, error=repr(error))
             not_before = live.tree.clock.time() + delay if delay > 0 else None  # asking may have taken its time
-            return live.transition(RETRY, {}, started, not_before=not_before, error=record_of(error), usage=ctx.spent)
+            told = _told(ctx, error)
+            return live.transition(RETRY, {}, started, not_before=not_before, error=told, usage=ctx.spent)
     edge = live.graph.edge_for_error(node.name, error)
     if edge is not None:
         on = edge.on
@@ -250,11 +251,19 @@ def _way_out(live: Live, ctx: Context, node: Node, error: Exception, started: fl
     return live.transition(on, {}, started, error=record_of(error), usage=ctx.spent)
 
 
+def _told(ctx: Context, error: Exception) -> dict[str, Any]:
+    """What a journal tells of an error that the visit survives: also which effects were in doubt before this entry and
+    still are, for it didn't come to them."""
+    record, intents = record_of(error), ctx.visit_record.intents
+    still = [key for key, one in intents.items() if one.seq <= ctx._seq and key not in ctx.visit_record.effects]
+    return {**record, "in_doubt": still} if still else record
+
+
 async def rest_failed(live: Live, error: Exception, started: float, ctx: Context | None = None) -> None:
     """Write that the run failed at its place. ``ctx``: of the entry that did, if a body had begun."""
     live.exception = error
     log("run failed", level="warning", run=live.id, node=live.snapshot.visit.node, error=repr(error))
-    await live.commit(_rested(live, ctx, "failed", started, error=record_of(error)))
+    await live.commit(_rested(live, ctx, "failed", started, error=_told(ctx, error) if ctx else record_of(error)))
 
 
 async def rest(live: Live, standing: Standing) -> None:

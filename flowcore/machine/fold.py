@@ -278,9 +278,10 @@ def _moves(s: Snapshot, at: float) -> None:
 
 def _in_order(visit: Visit, error: dict[str, Any] | None) -> None:
     """An entry ended and had let its effects end: none of those that it began is in doubt any more, but those whose
-    error doesn't say that nothing happened."""
+    error doesn't say that nothing happened. What an earlier entry left in doubt (``in_doubt``) still is."""
     if error is None or error.get("kind") not in _LEAVES_DOUBT:
-        visit.intents = {key: one for key, one in visit.intents.items() if one.on_crash == "check"}
+        still = () if error is None else error.get("in_doubt") or ()
+        visit.intents = {key: one for key, one in visit.intents.items() if one.on_crash == "check" or key in still}
 
 
 def _with(known: Mapping[str, V], key: str, value: V) -> Mapping[str, V]:

@@ -388,7 +388,9 @@ class RecordedContext:
         """The session as it was; nothing else of the store."""
         return RecordedSession(self._entry.record)
 
-    async def once(self, key: str, fn: Any, *args: Any, returns: Any = Json, on_crash: str = "retry") -> Any:
+    async def once(
+        self, key: str, fn: Any, *args: Any, returns: Any = Json, on_crash: Any = "retry", doubt: Any = None
+    ) -> Any:
         """The recorded value; ``fn`` isn't called."""
         step, ctx = self._entry.step, self._real
 

@@ -77,12 +77,13 @@ def test_what_a_crash_left_in_doubt_is_asked_and_a_yes_isnt_enough(cli: Cli):
     family = cli.write("family.py", FAMILY)
     cli.run("run", family, "x", "--run-id", "r", "--yes", "--quiet", code=-9)
     asked = cli.run("resume", "r", family, "--yes", "--no-input", code=3)
-    assert "in doubt: 0:call_3_0" in asked
+    assert "in doubt: risky()" in asked
+    assert "flowcore answer r in-doubt:0:call_3_0 fail" in asked
+    wrong = cli.run("answer", "r", "in-doubt", "ok", code=2)
+    assert 'answer "retry" (do it again), {"value": RESULT} (it happened, and gave this), or "fail"' in wrong
     refused = cli.run("approve", "r", code=2)
     assert "needs more than a yes: flowcore answer r in-doubt:0:call_3_0 retry" in refused
-    cli.run(
-        "answer", "r", "in-doubt", '{"value": {"type": "function_call_output", "call_id": "call_3_0", "output": "ok"}}'
-    )
+    cli.run("answer", "r", "in-doubt", '{"value": "ok"}')
     ended = cli.run("resume", "r", family)
     assert "← risky: ok" in ended
     assert "All done." in ended

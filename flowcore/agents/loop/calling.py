@@ -16,7 +16,7 @@ from flowcore.agents.options import Options
 from flowcore.agents.run_config import ToolErrorFormatterArgs
 from flowcore.agents.tool_guardrails import Verdicts, as_json, judge_input, judge_output
 from flowcore.agents.tools import FunctionTool
-from flowcore.engine.context import Context
+from flowcore.engine.context import Context, Doubt
 from flowcore.engine.log import log
 from flowcore.graph.values import shorten
 from flowcore.models.base import Item
@@ -104,6 +104,21 @@ async def perform(
         return await given(ctx, options, agent, call, tool, tool_ctx, value, verdicts)
     except Exception as error:
         tool.blame(error)
+
+
+def in_doubt(
+    ctx: Context, options: Options, wrapper: RunContextWrapper[Any], agent: AgentSpec[Any], call: Call
+) -> Doubt:
+    """What a person is told of a call that a crash broke off, and how the tool's value that they supply becomes its
+    record."""
+    tool = call.tool
+    assert tool is not None
+
+    async def record(value: Any) -> dict[str, Any]:
+        return await given(ctx, options, agent, call, tool, call.context(ctx, options, wrapper, agent), value, [])
+
+    asked = {"tool": call.name, "call_id": call.item["call_id"], "arguments": call.arguments, "agent": agent.name}
+    return Doubt(asked, record)
 
 
 async def judged(

@@ -22,6 +22,7 @@ from flowcore.engine.run import load
 from flowcore.engine.tree import Live
 from flowcore.errors import (
     AgentsException,
+    EffectInDoubt,
     GraphError,
     RunCancelled,
     RunConflict,
@@ -31,7 +32,7 @@ from flowcore.graph.graph import Graph
 
 NESTED_TURNS = 10
 """How many turns a nested run may take where nothing is said."""
-NOT_TOLD = (RunConflict, RunCancelled, StoreError, GraphError)
+NOT_TOLD = (RunConflict, RunCancelled, StoreError, GraphError, EffectInDoubt)
 """What isn't the nested agent's failure: no model is told of it."""
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 from flowcore.agents.agent import AgentSpec, ToolsToFinalOutputResult
 from flowcore.agents.as_tool import AgentTool
 from flowcore.agents.context import APPROVAL, Decision, RunContextWrapper
-from flowcore.agents.loop.calling import Call, perform, record_of, rejected, unknown, value_as_json
+from flowcore.agents.loop.calling import Call, in_doubt, perform, record_of, rejected, unknown, value_as_json
 from flowcore.agents.loop.calling_agents import call_agent
 from flowcore.agents.loop.hosted_calls import decided_by_app, response_to
 from flowcore.agents.loop.listing import listed_tools
@@ -275,10 +275,11 @@ async def _once(
         record = await _perform(state, ctx, options, wrapper, agent, call)
         return Done(await ctx.once(key, lambda: record), key)
     how = "retry" if call.tool is None else call.tool.on_crash
+    doubt = in_doubt(ctx, options, wrapper, agent, call) if how == "ask" else None
     if within is None:
-        return Done(await ctx.once(key, go, call.name, call.arguments, on_crash=how), key)
+        return Done(await ctx.once(key, go, call.name, call.arguments, on_crash=how, doubt=doubt), key)
     async with within:
-        return Done(await ctx.once(key, go, call.name, call.arguments, on_crash=how), key)
+        return Done(await ctx.once(key, go, call.name, call.arguments, on_crash=how, doubt=doubt), key)
 
 
 async def _perform(
