@@ -214,7 +214,9 @@ class Context:
         record means:
         run again, ask a person (a request of kind ``in_doubt``, answered by ``"retry"``, ``{"value": …}`` or
         ``"fail"``), or fail; or a function ``() -> {"value": …} | None`` that asks the world whether it
-        happened (it's asked after an error too). ``doubt``: see ``Doubt``. Raises what ``fn`` raises (nothing is recorded then), ReplayMismatch
+        happened (it's asked after an error too). ``doubt``: see ``Doubt``.
+
+        Raises what ``fn`` raises (nothing is recorded then), ReplayMismatch
         when the record was made with other arguments, EffectInDoubt.
         """
         self._use(key)
