@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from agents_making import agent, function_call, outputs
 from pydantic import BaseModel
+from stores_everywhere import THREE, Making
 
 from flowcore import (
     Agent,
@@ -20,7 +21,6 @@ from flowcore import (
     OutputGuardrailTripwireTriggered,
     RunConfig,
     Runner,
-    SqliteStore,
     UserError,
     function_tool,
     handoff,
@@ -45,12 +45,11 @@ from flowcore.testing import (
 )
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def make_store(request, tmp_path):
-    count = iter(range(10_000))
-    if request.param == "memory":
-        return lambda: MemoryStore(keep_bytes=True)
-    return lambda: SqliteStore(tmp_path / f"{next(count)}.db")
+@pytest.fixture(params=THREE)
+async def make_store(request):
+    making = Making(request.param)
+    yield making
+    await making.end()
 
 
 class Sum(BaseModel):
@@ -149,6 +148,7 @@ async def test_an_agent_killed_at_every_fact_ends_the_same(make, make_store):
 
 
 async def test_an_agent_whose_model_fails_twice_killed_at_every_fact_ends_the_same(make_store):
+    make_store.apart = True
     clock = ManualClock()
 
     class Busy(ScriptedModel):
@@ -372,6 +372,8 @@ async def texts(store: Any, session: str = "s") -> list[Any]:
 
 
 async def test_each_turn_is_in_the_session_exactly_once_whenever_the_run_is_killed(make_store):
+    make_store.apart = True
+
     def make() -> Agent:
         return agent(ADD, [ADD, ADD], "done", tools=[add], input_guardrails=[passing("beside", True)])
 

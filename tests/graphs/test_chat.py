@@ -109,10 +109,12 @@ def test_a_message_that_mentions_a_goodbye_is_none(chat: Any) -> None:
     assert not chat.read(chat.Chat(message="What does bye mean?"))["leaving"]
 
 
-async def test_killed_after_any_fact_nothing_is_said_twice(chat: Any) -> None:
+async def test_killed_after_any_fact_nothing_is_said_twice(chat: Any, make_store: Any) -> None:
+    make_store.apart = True  # the session is one of each store
     kills = await kill_everywhere(
-        chat.graph, {"message": "Hello!", "session": "ann"}, context=lambda: options(remembers()), answers=say
-    )
+        chat.graph, {"message": "Hello!", "session": "ann"}, store=make_store, context=lambda: options(remembers()),
+        answers=say,
+    )  # fmt: skip
     assert (kills.standing, kills.output) == ("done", "Bye! We've talked 2 times.")
 
 

@@ -114,8 +114,8 @@ async def test_run_stream_and_reopened_are_the_same_walk(graph: Any) -> None:
     assert_path(result, ["invite", "form", *FILLED_IN])
 
 
-async def test_killed_after_any_fact_no_letter_is_missing_or_doubled(graph: Any) -> None:
-    kills = await kill_everywhere(graph, NEWCOMER, answers=fill_in, clock=ManualClock())
+async def test_killed_after_any_fact_no_letter_is_missing_or_doubled(graph: Any, make_store: Any) -> None:
+    kills = await kill_everywhere(graph, NEWCOMER, store=make_store, answers=fill_in, clock=ManualClock())
     assert kills.standing == "done"
     assert len(kills.output) == 3
 

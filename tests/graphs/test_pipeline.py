@@ -94,8 +94,8 @@ async def test_a_disk_that_stays_away_fails_the_run_which_goes_on_later(
     assert totals(pipeline) == TOTALS
 
 
-async def test_killed_after_any_fact_it_writes_the_same_table(pipeline: Any) -> None:
-    kills = await kill_everywhere(pipeline.graph, SAMPLE)
+async def test_killed_after_any_fact_it_writes_the_same_table(pipeline: Any, make_store: Any) -> None:
+    kills = await kill_everywhere(pipeline.graph, SAMPLE, store=make_store)
     assert (kills.standing, kills.kills) == ("done", 6)
     assert totals(pipeline) == TOTALS
     assert [one.name for one in pipeline.OUTPUT.parent.iterdir() if one == pipeline.OUTPUT] == ["totals.json"]

@@ -65,8 +65,8 @@ async def test_a_question_that_is_asked_twice_is_answered_once(graph: Any) -> No
     assert list(result.state.questions) == QUESTIONS[:1]
 
 
-async def test_killed_after_any_fact_it_comes_to_the_same_report(graph: Any) -> None:
-    kills = await kill_everywhere(graph, "bees", context=lambda: options(scholars("unclear", "good")))
+async def test_killed_after_any_fact_it_comes_to_the_same_report(graph: Any, make_store: Any) -> None:
+    kills = await kill_everywhere(graph, "bees", store=make_store, context=lambda: options(scholars("unclear", "good")))
     assert (kills.standing, kills.output) == ("done", "report 2")
 
 

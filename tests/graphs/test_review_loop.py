@@ -63,8 +63,10 @@ async def test_after_three_drafts_the_best_one_is_taken(graph: Any) -> None:
     assert [draft.review.score for draft in result.state.drafts] == [4, 7, 7]
 
 
-async def test_killed_after_any_fact_it_comes_to_the_same_draft(graph: Any) -> None:
-    kills = await kill_everywhere(graph, PRODUCT, context=lambda: options(follows(GOOD_AT_LAST)))
+async def test_killed_after_any_fact_it_comes_to_the_same_draft(graph: Any, make_store: Any) -> None:
+    kills = await kill_everywhere(
+        graph, PRODUCT, store=make_store, context=lambda: options(follows(GOOD_AT_LAST)), every=make_store.every(3)
+    )
     assert (kills.standing, kills.output) == ("done", "draft 2")
 
 

@@ -187,23 +187,20 @@ async def test_processes_that_begin_at_once_share_the_shop(support: Any) -> None
     assert len(rows(support.DATABASE)) == 1
 
 
-def new_shops(support: Any, tmp_path: Path, make: Callable[[Path], Store]) -> tuple[Callable[[], Store], list[Path]]:
+def new_shops(support: Any, tmp_path: Path, make: Callable[[], Store]) -> tuple[Callable[[], Store], list[Path]]:
     """A function that makes an empty store, and with it a new shop; the shops made."""
     shops: list[Path] = []
 
     def fresh() -> Store:
         shops.append(tmp_path / f"shop-{len(shops)}.db")
         support.DATABASE = shops[-1]
-        return make(tmp_path / f"runs-{len(shops)}.db")
+        return make()
 
     return fresh, shops
 
 
-@pytest.mark.parametrize("make", [lambda path: MemoryStore(keep_bytes=True), SqliteStore], ids=["memory", "sqlite"])
-async def test_killed_after_any_fact_the_refund_is_paid_once(
-    support: Any, tmp_path: Path, make: Callable[[Path], Store]
-) -> None:
-    fresh, shops = new_shops(support, tmp_path, make)
+async def test_killed_after_any_fact_the_refund_is_paid_once(support: Any, tmp_path: Path, make_store: Any) -> None:
+    fresh, shops = new_shops(support, tmp_path, make_store)
     kills = await kill_everywhere(support.graph, SENTENCE, store=fresh, context=lambda: options(obedient()))
     assert (kills.standing, kills.output) == ("done", PAID)
     assert kills.kills == len(shops) - 1
@@ -213,7 +210,7 @@ async def test_killed_after_any_fact_the_refund_is_paid_once(
 
 
 async def test_killed_after_any_fact_a_rejected_refund_is_never_paid(support: Any, tmp_path: Path) -> None:
-    fresh, shops = new_shops(support, tmp_path, lambda path: MemoryStore(keep_bytes=True))
+    fresh, shops = new_shops(support, tmp_path, lambda: MemoryStore(keep_bytes=True))
     kills = await kill_everywhere(
         support.graph,
         SENTENCE,
@@ -229,7 +226,7 @@ async def test_killed_after_any_fact_a_rejected_refund_is_never_paid(support: An
 
 
 async def test_run_stream_and_a_run_reopened_at_its_pause_are_the_same_walk(support: Any, tmp_path: Path) -> None:
-    fresh, _ = new_shops(support, tmp_path, lambda path: MemoryStore(keep_bytes=True))
+    fresh, _ = new_shops(support, tmp_path, lambda: MemoryStore(keep_bytes=True))
 
     async def awaited(store: Store) -> Run:
         run = await start(support.graph, SENTENCE, store=store, context=options(obedient()))

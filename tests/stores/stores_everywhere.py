@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,24 +33,31 @@ class Server(PostgresStore):
 
 
 class Making:
-    """A function that gives an empty store at each call: of PostgreSQL the same one, whose runs have other ids."""
+    """A function that gives an empty store at each call: of PostgreSQL the same one, whose runs have other ids, or with
+    ``apart`` one in a schema of its own (its sessions are its own, too)."""
+
+    apart = False
 
     def __init__(self, name: str) -> None:
         self.name = name
         self._numbers = itertools.count()
         self._folder = tempfile.TemporaryDirectory(prefix="flowcore-kills-", dir=quick_folder())
         self._server: Any = None
+        self._others: list[PostgresStore] = []
 
-    @property
-    def every(self) -> int:
-        """After each how-many-th fact a run is killed: a server takes longer."""
-        return 3 if self.name == "postgres" else 1
+    def every(self, many: int) -> int:
+        """Of a large run: after each how-many-th fact it's killed; on a server, where a run takes longer, not after
+        each."""
+        return many if self.name == "postgres" else 1
 
     def __call__(self) -> Store:
         if self.name == "memory":
             return MemoryStore(keep_bytes=True)
         if self.name == "sqlite":
             return SqliteStore(Path(self._folder.name) / f"{next(self._numbers)}.db")
+        if self.apart:
+            self._others.append(new_store(connections=2))
+            return self._others[-1]
         if self._server is None:
             made = new_store(connections=2)
             self._server = Server(made._address.conninfo, schema=made._names.schema, connections=2)
@@ -61,7 +67,6 @@ class Making:
         """Remove what was made."""
         if self._server is not None:
             await self._server.end()
+        for store in self._others:
+            await store.close()
         self._folder.cleanup()
-
-
-MakeStore = Callable[[], Store]
