@@ -16,7 +16,8 @@ class Clock:
     async def wait(self, until: float, wake: asyncio.Event) -> None:
         """Sleep until a moment, or until ``wake`` is set, whichever comes first."""
         try:
-            await asyncio.wait_for(wake.wait(), max(0.0, until - self.time()))
+            async with asyncio.timeout(max(0.0, until - self.time())):  # wait_for may lose a cancel before 3.12
+                await wake.wait()
         except TimeoutError:
             pass
 

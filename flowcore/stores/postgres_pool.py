@@ -132,7 +132,14 @@ class Pool:
         return None
 
     def _usable(self, one: Connection) -> bool:
-        return not (self._closed or one.closed) and one.pgconn.transaction_status == driver().pq.TransactionStatus.IDLE
+        """Whether nothing of its last use is left. One whose user was cancelled as its pipeline ended is idle and still
+        in the pipeline: what it's told next would be done, and keep its locks, but not be committed."""
+        pq, state = driver().pq, one.pgconn
+        return (
+            not (self._closed or one.closed)
+            and state.transaction_status == pq.TransactionStatus.IDLE
+            and state.pipeline_status == pq.PipelineStatus.OFF
+        )
 
     def _drop(self, one: Connection) -> None:
         self._all.discard(one)
@@ -167,7 +174,13 @@ class Pool:
 
     async def do(self, job: Job[T], *, again: bool = True) -> T:
         """Do a job. It's done again after a lost connection or a deadlock; where the connection was lost so that
-        nobody knows whether it was done, only with ``again``. Raises what the job raises, and StoreError."""
+        nobody knows whether it was done, only with ``again``. Raises what the job raises, and StoreError.
+
+        Who is cancelled leaves at once; the job is done to its end, so that its connection serves the next."""
+        task = asyncio.get_running_loop().create_task(self._do(job, again), name="flowcore-postgres-job")
+        return await asyncio.shield(task)
+
+    async def _do(self, job: Job[T], again: bool) -> T:
         psycopg = driver()
         unsure = False
         for tried in range(1, TRIES + 1):

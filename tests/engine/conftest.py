@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +13,27 @@ from flowcore.stores.base import Store
 from flowcore.stores.memory import MemoryStore
 from flowcore.stores.sqlite import SqliteStore
 
+sys.path.append(str(Path(__file__).parent.parent / "stores"))
+from stores_postgres import LentStore
 
-@pytest.fixture(params=["memory", "normal", "full"])
-def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Store]:
+
+@pytest.fixture(params=["memory", "normal", "full", "postgres"])
+async def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Callable[[], Store]]:
     """A new empty store at each call."""
     made: list[Any] = []
 
     def make() -> Store:
         if request.param == "memory":
             made.append(MemoryStore(keep_bytes=True))
+        elif request.param == "postgres":
+            made.append(LentStore())
         else:
             made.append(SqliteStore(tmp_path / f"{len(made)}.db", synchronous=request.param.upper()))
         return made[-1]
 
-    return make
+    yield make
+    for one in made:
+        await one.close()
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import pytest
 from engine_graphs import CASES, YES, S, asking, asking_any, loop, nested, retry
+from stores_postgres import LentStore, server
 
 from flowcore.engine.run import Run, load, resume, start
 from flowcore.errors import GraphError, NotOpen, RunError, RunExists, RunNotFound, UpdateError, UserError
@@ -42,6 +43,8 @@ async def own(store: Any, run: str) -> int:
     """How many facts the store keeps for a run alone, counted in rows."""
     if isinstance(store, MemoryStore):
         return len(store._journals[run].facts)
+    if isinstance(store, LentStore):
+        return server().ask(f'SELECT count(*) FROM "{store.schema}".fact WHERE run = %s', run.encode())[0][0]
     query = "SELECT count(*) FROM fact WHERE run = ?"
     return await store._open().read(lambda connection: connection.execute(query, (run,)).fetchone()[0])
 

@@ -292,6 +292,40 @@ async def test_a_writer_that_is_cancelled_before_it_begins_leaves_no_append_wait
     await store.close()
 
 
+async def test_what_is_cancelled_at_whatever_moment_leaves_no_connection_in_its_transaction() -> None:
+    store = new_store(connections=3)
+    await store.due(0.0)
+    for moment in range(40):
+        before = asyncio.all_tasks()
+        four = [asyncio.ensure_future(store.admit(begin(f"{moment}.{number}"), ME)) for number in range(4)]
+        await asyncio.sleep(moment * 0.0003)
+        left = {*four, *asyncio.all_tasks() - before}  # as when the loop ends: what the store does by itself, too
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        claim = await store.admit(begin(f"{moment}"), ME)
+        assert await store.append([member(f"{moment}", move(1))], claim) == [None]
+        assert await store.signal(Letter(f"{moment}", "1", "input"))
+        assert await store.release(f"{moment}", claim, 1)
+    sql = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'flowcore' AND xact_start IS NOT NULL"
+    assert server().ask(sql) == [(0,)]
+    await store.close()
+
+
+async def test_who_is_cancelled_leaves_at_once_and_what_was_asked_is_done() -> None:
+    store = new_store()
+    claim = await store.admit(begin("r"), ME)
+    releasing = asyncio.ensure_future(store.release("r", claim))
+    await asyncio.sleep(0)
+    releasing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await releasing
+    await store.close()  # waits for what is under way
+    again = PostgresStore(server().dsn, schema=store._names.schema)
+    assert (await again.claim("r", OTHER)).epoch == 2
+    await again.close()
+
+
 async def test_a_value_that_the_database_cannot_keep_refuses_its_member_alone() -> None:
     store = new_store()
     claim = await store.admit(begin("r"), ME)
