@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import os
@@ -125,6 +126,27 @@ def test_the_graph_of_the_readme_is_proved_runs_waits_goes_on_and_forks(
     printed = run_block(source, tmp_path)
     assert printed.startswith("All about bees. waiting ['wrote', 'wrote']\n")
     assert "stateDiagram-v2" in printed
+
+
+def test_the_migration_of_the_readme_takes_a_run_of_the_old_graph_to_the_new_one(tmp_path: Path) -> None:
+    (source,) = [one for one in blocks("python") if "class OldOrder" in one]
+    file = tmp_path / "block.py"
+    file.write_text(source)
+    found = runpy.run_path(str(file))
+    old = flowcore.Graph("order", found["OldOrder"], {"START": found["ask"], found["ask"]: {"answered": "END"}})
+
+    async def both() -> Any:
+        store = flowcore.MemoryStore(keep_bytes=True)
+        run = await flowcore.start(old, {"euros": 5}, store=store)
+        await run
+        run = await flowcore.resume(run.id, found["graph"], store=store)
+        await run.answer("pay", True)
+        return await run
+
+    result = asyncio.run(both())
+    assert (result.standing, result.output, [step.on for step in result.path]) == (
+        "done", {"cents": 500}, ["migrate", "answered"],
+    )  # fmt: skip
 
 
 def test_every_step_that_the_readme_shows_is_an_edge_of_the_example() -> None:

@@ -36,6 +36,8 @@ def draw(screen: Screen, path: Path, spec: str, format: str) -> int:
         if format == "json":
             screen.result(dumped({"findings": [_told_finding(line, path) for line in error.message.splitlines()]}))
         return _tell_findings(screen, path, error)
+    if format not in ("json", "text"):  # those two tell it themselves
+        screen.tell(f"graph {graph.name} · fingerprint {graph.fingerprint}", "dim")
     for finding in graph.findings:
         screen.tell(f"{finding.source or path}: {finding.level}: {finding.message}", "yellow")
     if format == "json":

@@ -58,7 +58,10 @@ def test_a_graph_is_checked_with_places_and_drawn(cli: Cli):
     findings = json.loads(cli.both("graph", "broken.py", "--format", "json", code=1)[0])["findings"]
     assert [one["source"].rpartition(":")[2] for one in findings] == ["5", "6"]
     cli.write("fine.py", head + body + "graph = Graph('g', S, {START: a, a: {'x': END}})\n")
-    assert "    a --> [*] : x" in cli.run("graph", "fine.py")
+    out, err = cli.both("graph", "fine.py")
+    assert "    a --> [*] : x" in out
+    fingerprint = json.loads(cli.run("graph", "fine.py", "--format", "json"))["fingerprint"]
+    assert err == f"graph g · fingerprint {fingerprint}\n"
     assert "    x -> END" in cli.run("graph", "fine.py", "--format", "text")
 
 
