@@ -47,12 +47,7 @@ class Kept(TracingProcessor):
 
     def on_span_end(self, span: Any) -> None:
         told = span.export()
-        kept = {name: told[name] for name in told if name not in ("started_at", "ended_at")}
-        if kept["span_data"]["type"] == "generation":  # what is only noted isn't known where a run goes on elsewhere
-            kept["span_data"] = {
-                k: v for k, v in kept["span_data"].items() if k not in ("input", "model", "model_config")
-            }
-        self.ended.append(kept)
+        self.ended.append({name: told[name] for name in told if name not in ("started_at", "ended_at")})
 
     def shutdown(self) -> None: ...
 
@@ -626,11 +621,24 @@ def hold(one: Any, other: Any, what: str) -> None:
     raise AssertionError(f"{what}:\n  there {one!r}\n  here  {other!r}")
 
 
-def same(there: Seen, here: Seen) -> None:
-    """Two ways observed the same in everything."""
+def recorded(spans: dict[str, Any]) -> dict[str, Any]:
+    """Spans without what isn't in the facts: what a node notes of a model's call dies with its process."""
+    found = {}
+    for id, span in spans.items():
+        data = span["span_data"]
+        if data["type"] == "generation":
+            data = {name: data[name] for name in data if name not in ("input", "model", "model_config")}
+        found[id] = {**span, "span_data": data}
+    return found
+
+
+def same(there: Seen, here: Seen, *, followed: bool = True) -> None:
+    """Two ways observed the same in everything. ``followed``: both by an observer that saw the whole run."""
     hold(there.rests, here.rests, "rests")
     hold(in_order(there.hooks), in_order(here.hooks), "hooks")
-    hold(there.spans, here.spans, "spans")
+    if followed:
+        hold(there.spans, here.spans, "spans")
+    hold(recorded(there.spans), recorded(here.spans), "spans")
     hold(there.traces, here.traces, "traces")
     hold(dict(there.executed), dict(here.executed), "executed")
     hold(there.inside, here.inside, "spans seen inside of tools")
@@ -647,12 +655,14 @@ def told_elsewhere(rest: dict[str, Any]) -> dict[str, Any]:
     return {**kept, "error": error and (error["type"] if "Boom" not in error["type"] else None)}
 
 
+def doubted(seen: Seen) -> bool:
+    """Whether a run failed because nobody can say if an effect happened, and its tool wants it so."""
+    error = seen.end["error"] or {}
+    return "EffectInDoubt" in (error.get("type"), error.get("message", "").partition(":")[0])
+
+
 def same_walked(there: Seen, here: Seen) -> None:
-    """A way in which processes died walked the same walk, unless it failed because nobody can say whether an effect
-    happened, as its tool wants it."""
-    error = here.end["error"] or {}
-    if "EffectInDoubt" in (error.get("type"), error.get("message", "").partition(":")[0]):
-        return
+    """A way in which processes died walked the same walk."""
     hold(moves(there.walk), moves(without_doubts(here.walk)), "walk")
     hold(there.session, here.session, "session")
     hold(set(there.executed), set(here.executed), "executed")
@@ -703,6 +713,24 @@ def without_doubts(walk: Any) -> Any:
         ]
         for run, visits in walk.items()
     }
+
+
+def announced(there: Seen, here: Seen) -> None:
+    """Where processes died, hooks heard of all that they hear of otherwise, maybe twice, and of nothing else."""
+    heard, meant = {_announced(one) for one in here.hooks}, {_announced(one) for one in there.hooks}
+    assert not meant - heard, f"hooks didn't hear of {meant - heard}"
+    assert not heard - meant, f"hooks heard of {heard - meant}"
+    for id, span in here.spans.items():
+        hold(_place(there.spans.get(id)), _place(span), f"span {id}")
+
+
+def _announced(hook: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(one for one in hook[:5] if isinstance(one, str))
+
+
+def _place(span: Any) -> Any:
+    data = None if span is None else span["span_data"]
+    return span and (span["parent_id"], data["type"], data.get("name"), data.get("output"))
 
 
 def not_again(way: Reopened) -> None:
