@@ -73,7 +73,8 @@ async def run_child(
             tree.leave(sink)
     if standing == "waiting":
         raise Suspend(key, live.due)
-    del tree.lives[id]
+    if standing != "failed":  # how it failed is written with what the parent makes of it
+        del tree.lives[id]
     if standing != "done":
         parent.scratch["spent", node, visit, key] = live.snapshot.usage
         raise_failure(live)

@@ -263,7 +263,7 @@ async def rest_failed(live: Live, error: Exception, started: float, ctx: Context
     """Write that the run failed at its place. ``ctx``: of the entry that did, if a body had begun."""
     live.exception = error
     log("run failed", level="warning", run=live.id, node=live.snapshot.visit.node, error=repr(error))
-    await live.commit(_rested(live, ctx, "failed", started, error=_told(ctx, error) if ctx else record_of(error)))
+    await live.fail(_rested(live, ctx, "failed", started, error=_told(ctx, error) if ctx else record_of(error)))
 
 
 async def rest(live: Live, standing: Standing) -> None:

@@ -43,6 +43,8 @@ class Tree:
         self.claim: Claim | None = None
         self.out: Sink | None = None
         self.lives: dict[str, Live] = {}
+        self.held: dict[str, dict[str, Sequence[Append]]] = {}
+        """How children failed, by parent and child: it's written with what the parent makes of it (``Live.fail``)."""
         self.mail: Sequence[Letter] = ()
         self.broken: RunConflict | StoreError | None = None
         self.watches: Sequence[Watch] | None = None
@@ -79,6 +81,7 @@ class Tree:
         self.claim = claim
         self.broken = None
         self.lives.clear()
+        self.held.clear()
         self.mail = ()
         self._taken = _NONE
         self.holder.hold(self)
@@ -383,8 +386,42 @@ class Live:
             members.append(self.above[0].member((self._end(),)))
         if len(tree.lives) > 1:
             members += self._abandoned(facts)
+        noticed = self._noticed(facts) if tree.held else ()
+        if noticed:
+            members = [*noticed, *members]
         if not tree.append_now(members):
             await tree.append(members)
+        for failed in noticed:
+            if failed.run != self.id:
+                tree.lives.pop(failed.run, None)
+
+    async def fail(self, rested: Rested) -> None:
+        """Commit that the run failed. A child's failure is committed with what its parent makes of it: until then its
+        call is in flight, and a process that dies in between leaves nothing that the next one would take up otherwise.
+        """
+        if self.above is None:
+            await self.commit(rested)
+        else:
+            held = self.tree.held
+            before = self._noticed((rested,)) if held else ()
+            held.setdefault(self.above[0].id, {})[self.id] = [*before, self.member((rested,))]
+
+    def _noticed(self, facts: Sequence[Fact]) -> list[Append]:
+        """How children failed of which these facts are the outcome: those that end a visit are of all of its children,
+        an effect is of the child of its key or above it. And how the run itself failed, when it goes on."""
+        held = self.tree.held
+        found: list[Append] = []
+        if self.above is not None:
+            found += _taken(held, self.above[0].id, [self.id])
+        mine = held.get(self.id)
+        if mine is not None:
+            ends = tuple(f"{self.id}/{fact.node}.{fact.visit}/{fact.key}/" for fact in facts if type(fact) is Effect)
+            if any(type(fact) in (Transition, Rested) for fact in facts):
+                ids = list(mine)
+            else:
+                ids = [id for id in mine if any(end.startswith(f"{id}/") for end in ends)]
+            found += _taken(held, self.id, ids)
+        return found
 
     def _abandoned(self, facts: Sequence[Fact]) -> list[Append]:
         """What is written of children that haven't ended when the visit that they belong to is left."""
@@ -394,7 +431,7 @@ class Live:
             if type(fact) is not Transition or (here.node, here.number) == (fact.node, fact.visit):
                 continue
             below = f"{self.id}/{fact.node}.{fact.visit}/"
-            for child in [one for one in self.tree.lives.values() if one.id.startswith(below) and not one.driven]:
+            for child in [one for one in self.tree.lives.values() if one.id.startswith(below) and one._unended]:
                 s, now = child.snapshot, self.tree.clock.time()
                 rest = Rested(
                     s.seq + 1, now, now, s.visit.node, s.visit.number, "cancelled", s.visit.attempt, abandoned=True
@@ -460,6 +497,11 @@ class Live:
             error=_printable(f"{error['kind']}: {error['message']}"[:500]) if error else None,
             label=self.label,
         )
+
+    @property
+    def _unended(self) -> bool:
+        """Whether nobody is at work on it, and no end or failure of it is on its way."""
+        return not self.driven and self.snapshot.standing != "failed"
 
     def _row_of(self, fact: Request) -> OpenRequest:
         return OpenRequest(self.tree.root, self.id, fact.key, fact.kind, fact.data, fact.schema, fact.node, fact.at)
@@ -569,6 +611,15 @@ class Live:
         if self.task is not None and not self.interrupted:
             self.interrupted = True
             self.task.cancel()
+
+
+def _taken(held: dict[str, dict[str, Sequence[Append]]], parent: str, ids: Sequence[str]) -> list[Append]:
+    """What is held of these children of a parent; it's held no longer."""
+    mine = held.get(parent, {})
+    found = [member for id in ids for member in mine.pop(id, ())]
+    if not mine:
+        held.pop(parent, None)
+    return found
 
 
 def _printable(text: str) -> str:

@@ -473,6 +473,7 @@ class Reopened(Way):
             after = next(kills, None) if self.kills is not None else await self.next()
             crashing = CrashingStore(bytes_left, None if self.calm else after)
             self.outside.store = bytes_left
+            self.outside.living = crashing._alive
             before = asyncio.all_tasks()
             over = False
             try:

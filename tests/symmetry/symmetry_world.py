@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from pydantic import BaseModel
@@ -116,6 +117,8 @@ class Outside:
         self.hooks: list[tuple[Any, ...]] = []
         self.seen: Counter[tuple[str, str]] = Counter()
         self.counts: Counter[Any] = Counter()
+        self.living: Callable[[], None] = lambda: None
+        """Raises Crash in a process that's dead: nobody hears of what its tasks still do until they're ended."""
 
     async def prepare(self) -> None:
         """Fill the session of the store."""
@@ -141,6 +144,7 @@ class Outside:
 
     def hear(self, whose: str, name: str, *told: Any) -> None:
         """A hook was called."""
+        self.living()
         where = HERE.get()
         assert where is not None
         self.hooks.append((where.run, whose, name, *told))
@@ -313,6 +317,7 @@ class World:
         outside = self.outside
 
         def note(context: Any) -> None:
+            outside.living()
             outside.executed.append(context.idempotency_key)
             span = get_current_span()
             outside.seen[context.idempotency_key, "none" if span is None else span.span_id] += 1

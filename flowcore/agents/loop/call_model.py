@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import warnings
-from collections.abc import Coroutine, Sequence
+from collections.abc import Collection, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -26,11 +26,11 @@ from flowcore.agents.prompts import Prompt
 from flowcore.agents.run_config import CallModelData, ModelInputData, RunConfig
 from flowcore.engine.context import Context
 from flowcore.errors import ModelBehaviorError, UserError
-from flowcore.graph.node import Retry
+from flowcore.graph.node import RETRY, Retry
 from flowcore.graph.outcomes import Goto, Of
 from flowcore.graph.state import listed
 from flowcore.graph.values import shorten
-from flowcore.machine.facts import Resumed
+from flowcore.machine.facts import Effect, Rested, Transition
 from flowcore.models.base import Item, Model, ModelResponse, ModelTracing
 from flowcore.models.openai_errors import timed_out
 from flowcore.models.provider import default_provider
@@ -56,7 +56,7 @@ class Turn:
 
     ``added``: input that was sent to the run and that the model hasn't seen. ``raised``: what the model's call raised;
     errors of anything else aren't tried again.
-    ``announced``: hooks were told that the turn begins. ``streamed``: something of the reply was handed out.
+    ``streamed``: something of the reply was handed out.
     ``usage``: what the reply used, where it came to this process.
     """
 
@@ -73,7 +73,6 @@ class Turn:
     conversation_id: str | None = None
     raised: BaseException | None = None
     streamed: bool = False
-    announced: bool = False
     usage: Usage | None = None
 
     def again(self, call: Any) -> bool:
@@ -90,11 +89,9 @@ async def call_model(state: AgentState, ctx: Context) -> Outcome:
     added: Sequence[Item] = ()
     if inputs:
         added = [item for sent in inputs[state.inputs_taken :] for item in input_items(sent)]
-    announces = _announces(ctx)
-    if state.fresh and announces:
+    if state.fresh and _announces(ctx, None):
         await fire("on_agent_start", options.hooks, agent.hooks, options.hook_context(ctx), agent)
     turn = await _resolve(state, ctx, agent, options, added)
-    turn.announced = not announces
     new: list[Any]
     blocking, beside, subject = _judges(state, ctx, agent, options, added)
     update: dict[str, Any] = {}
@@ -105,7 +102,7 @@ async def call_model(state: AgentState, ctx: Context) -> Outcome:
                  for key, judge in zip(keys, blocking, strict=False)]  # fmt: skip
         tripped = next((one for one in await together(asked) if one["tripped"]), None)
     if tripped is None and not keys:
-        reply = await _call(state, ctx, turn, options)
+        reply = await _call(ctx, turn, options, *await _begun(state, ctx, turn, options, ()))
         new = reply["output"]
     elif tripped is None:
         tripped, reply = await _beside(state, ctx, turn, options, beside, keys[len(blocking) :], subject)
@@ -141,11 +138,20 @@ def _note_progress(state: AgentState, ctx: Context, turn: Turn, reply: dict[str,
         update["sent"] = update["reply_at"] + len(reply["output"])
 
 
-def _announces(ctx: Context) -> bool:
-    """Whether hooks are told that the turn begins: at the visit's first entry, and when the run goes on after it failed
-    or was cancelled there, so that a hook that raised is never passed over; not when the model's call is tried again.
+def _announces(ctx: Context, after: Collection[str] | None) -> bool:
+    """Whether hooks are told that the turn begins: once for each visit, and when the run goes on after it failed or was
+    cancelled there, so that a hook that raised is never passed over; not when the model's call is tried again.
+
+    ``after``: the effects that aren't begun before it's told (None: any effect); where one is recorded, hooks know.
     """
-    return (ctx.attempt == 1 and not ctx.visit_record.ran) or isinstance(ctx.facts[-1], Resumed)
+    for fact in reversed(ctx.journal):
+        if type(fact) is Transition:
+            return fact.on != RETRY
+        if type(fact) is Rested and fact.standing in ("failed", "cancelled"):
+            return True
+        if type(fact) is Effect and (after is None or fact.key in after):
+            return False
+    return True
 
 
 def _judges(
@@ -218,12 +224,22 @@ def _apart(
     return [tool for tool in tools if tool.name not in taken]
 
 
-async def _call(state: AgentState, ctx: Context, turn: Turn, options: Options) -> dict[str, Any]:
-    """One reply, as the journal keeps it: ``{output, response_id}``; what it used is spent."""
+async def _begun(
+    state: AgentState, ctx: Context, turn: Turn, options: Options, after: Collection[str]
+) -> tuple[Sequence[Item], str | None]:
+    """What the model sees, once hooks were told of it. ``after``: the effects that are begun then."""
     hooks, own = options.hooks, turn.agent.hooks
     items, instructions = await _input(state, ctx, turn, options)
-    if (hooks is not None or own is not None) and not turn.announced and hears("on_llm_start", hooks, own):
+    if (hooks is not None or own is not None) and hears("on_llm_start", hooks, own) and _announces(ctx, after):
         await fire("on_llm_start", hooks, own, options.wrapper(ctx), turn.agent, instructions, list(items))
+    return items, instructions
+
+
+async def _call(
+    ctx: Context, turn: Turn, options: Options, items: Sequence[Item], instructions: str | None
+) -> dict[str, Any]:
+    """One reply, as the journal keeps it: ``{output, response_id}``; what it used is spent."""
+    hooks, own = options.hooks, turn.agent.hooks
     if ctx.observed:
         _tell(ctx, turn, options, items, instructions)
     listening = ctx.listening
@@ -374,17 +390,16 @@ async def _beside(
     error before the model's, and of several the first by place. Verdicts of an earlier entry are found, so a retry asks
     nobody twice.
     """
-    for key in keys:
-        found = ctx.visit_record.effects.get(key)
-        if found is not None and found.value["tripped"]:
-            return found.value, None
+    known = ctx.visit_record.effects
+    tripped = any(known[key].value["tripped"] for key in keys if key in known)
+    asked = tripped or MODEL in known  # by an earlier entry
+    items, instructions = ((), None) if asked else await _begun(state, ctx, turn, options, (MODEL, *keys))
     calling: list[asyncio.Future[Any]] = []
-    tripped = False
 
     async def model() -> Any:
         if tripped:
             raise asyncio.CancelledError
-        calling.append(asyncio.ensure_future(_call(state, ctx, turn, options)))
+        calling.append(asyncio.ensure_future(_call(ctx, turn, options, items, instructions)))
         try:
             reply = await calling[0]
         finally:
@@ -400,23 +415,23 @@ async def _beside(
         asyncio.ensure_future(ask(ctx, options, key, "input", turn.agent, judge, subject))
         for key, judge in zip(keys, judges, strict=True)
     ]
-    reply = asyncio.ensure_future(ctx.once(MODEL, model))
-    waiting: set[asyncio.Future[Any]] = {*verdicts, reply}
+    replies = [] if tripped else [asyncio.ensure_future(ctx.once(MODEL, model))]
+    waiting: set[asyncio.Future[Any]] = {*verdicts, *replies}
     try:
         while waiting:
             _, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             if not tripped and any(_trips(one) for one in verdicts):
                 tripped = True
-                waiting.discard(reply)
+                waiting.difference_update(replies)
                 for call in calling:
                     call.cancel()
         if tripped:
             return next(one.result() for one in verdicts if _trips(one)), None
-        for one in (*verdicts, reply):
+        for one in (*verdicts, *replies):
             one.result()  # raises what the guardrail or the model raised
-        return None, reply.result()
+        return None, replies[0].result()
     finally:
-        for one in (*verdicts, reply):
+        for one in (*verdicts, *replies):
             one.cancel()  # these only wait; the effects themselves are settled when the entry ends
             one.add_done_callback(_seen)
 
