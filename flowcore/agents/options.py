@@ -130,6 +130,13 @@ class Options:
         elif new:
             self.raw = new
 
+    def remember(self, other: Options) -> None:
+        """Take over what this process learned of the same walk under other options."""
+        self.values.update(other.values)
+        if other.raw:
+            self.raw = {**self.raw, **other.raw}
+        self.results = (*other.results, *self.results)
+
     def fresh(self) -> Options:
         """The same, for another walk: what this process learned of the old one is left out."""
         return Options(

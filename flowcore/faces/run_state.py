@@ -70,6 +70,8 @@ class RunState(Generic[TContext, TAgent]):
         self._whole = True
         self._store: Store | None = None
         self._run: Run | None = None
+        self._known: Options | None = None
+        """What this process learned of the run until now (the Python values that its tools gave)."""
         self._decisions: dict[tuple[str, str], dict[str, Any]] = {}
         self._input: list[Item] = []
         self._limits: dict[str, Any] = {}
@@ -92,6 +94,8 @@ class RunState(Generic[TContext, TAgent]):
             requests, below = [one for one in result._requests if s.standing == "waiting"], result._below
         options = result._options
         state: RunState[Any] = cls(agent, View.of(s, run.definition, requests, below), carried, options.context)
+        state._known = options.fresh()
+        state._known.remember(options)
         tracing = getattr(options.config, "tracing", None)
         state.tracing_api_key = tracing.get("api_key") if isinstance(tracing, Mapping) else None
         if not isinstance(run.store, PrivateStore):
@@ -469,6 +473,9 @@ class RunState(Generic[TContext, TAgent]):
             self._check_input(_checked_turns({**view.limits, **given}.get("max_turns")))
         letters = self._letters(view)
         run = self._run
+        if self._known is not None:
+            options.remember(self._known)
+        self._known = options
         if run is None:
             sent = {one.id for one in letters}
             graph = self._agent if agent is None else agent

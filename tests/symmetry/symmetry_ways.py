@@ -633,9 +633,12 @@ def recorded(spans: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def same(there: Seen, here: Seen, *, followed: bool = True) -> None:
-    """Two ways observed the same in everything. ``followed``: both by an observer that saw the whole run."""
-    hold(there.rests, here.rests, "rests")
+def same(there: Seen, here: Seen, *, followed: bool, one_process: bool) -> None:
+    """Two ways observed the same in everything. ``followed``: both by an observer that saw the whole run.
+    ``one_process``: both in one, which has the Python values that tools gave."""
+    if one_process:
+        hold(there.rests, here.rests, "rests")
+    hold(without_values(there.rests), without_values(here.rests), "rests")
     hold(in_order(there.hooks), in_order(here.hooks), "hooks")
     if followed:
         hold(there.spans, here.spans, "spans")
@@ -647,13 +650,11 @@ def same(there: Seen, here: Seen, *, followed: bool = True) -> None:
     hold(there.walk, here.walk, "walk")
 
 
-def told_elsewhere(rest: dict[str, Any]) -> dict[str, Any]:
-    """What of a rest another process tells too."""
-    kept = {name: rest[name] for name in rest if name != "error"}
-    for one in kept.get("items", ()):
-        one.pop("output", None)
-    error = rest.get("error")
-    return {**kept, "error": error and (error["type"] if "Boom" not in error["type"] else None)}
+def without_values(told: Any) -> Any:
+    """What was told, without the Python values that tools gave: these stay in their process."""
+    if isinstance(told, dict):
+        return {name: without_values(one) for name, one in told.items() if name != "output" or "class" not in told}
+    return [without_values(one) for one in told] if isinstance(told, list) else told
 
 
 def doubted(seen: Seen) -> bool:
@@ -678,18 +679,9 @@ def same_walked(there: Seen, here: Seen) -> None:
         "standing",
     ):
         if name in there.end:
-            hold(_plain(there.end[name]), _plain(here.end.get(name)), name)
+            hold(without_values(there.end[name]), without_values(here.end.get(name)), name)
     for count, used in there.end.get("run usage", {}).items():  # what wasn't recorded is paid again
         assert here.end["run usage"].get(count, 0) >= used, f"{count}: {used} there, less here"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, list):
-        return [
-            {k: v for k, v in one.items() if k != "output"} if isinstance(one, dict) and "class" in one else one
-            for one in value
-        ]
-    return value
 
 
 def moves(walk: Any) -> Any:

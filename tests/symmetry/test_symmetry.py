@@ -28,10 +28,8 @@ async def in_every_way(script: Script) -> None:
     """Raises AssertionError where one way isn't as ``Runner.run``."""
     _without_the_dead()
     awaited = await ways.Awaited(script).go()
-    for way in (ways.Streamed, ways.Left):
-        await _named(way, lambda way=way: _as(awaited, way(script), followed=True))
-    for way in (ways.StatedHere, ways.StatedElsewhere):
-        await _named(way, lambda way=way: _as(awaited, way(script), followed=False))
+    for way in (ways.Streamed, ways.Left, ways.StatedHere, ways.StatedElsewhere):
+        await _named(way, lambda way=way: _as(awaited, way(script)))
     for way in (ways.Closed, ways.Reopened):
         await _named(way, lambda way=way: _walks_as(awaited, way(script)))
 
@@ -50,8 +48,9 @@ async def killed_everywhere(script: Script) -> None:
         )
 
 
-async def _as(awaited: ways.Seen, way: ways.Way, *, followed: bool) -> None:
-    ways.same(awaited, await way.go(), followed=followed)
+async def _as(awaited: ways.Seen, way: ways.Way) -> None:
+    stated, elsewhere = isinstance(way, ways.Stated), isinstance(way, ways.StatedElsewhere)
+    ways.same(awaited, await way.go(), followed=not stated, one_process=not elsewhere)
 
 
 async def _walks_as(awaited: ways.Seen, way: ways.Reopened) -> None:
