@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pytest
 from engine_graphs import S, limited
@@ -28,7 +28,7 @@ from flowcore.graph.outcomes import END, START, Ask, Goto, Of, Pause, Select
 from flowcore.graph.state import State
 from flowcore.machine.facts import Rested, Transition
 from flowcore.stores.base import Store
-from flowcore.testing import ManualClock
+from flowcore.testing import ManualClock, kill_everywhere
 
 
 def one(fn: Any, *, state: Any = S, **edges: Any) -> Graph:
@@ -346,3 +346,25 @@ async def test_something_cancelled_inside_of_a_node_is_its_failure() -> None:
     with pytest.raises(Exception, match="awaited something that was cancelled"):
         await run
     assert run.standing == "failed"
+
+
+async def test_a_childs_failure_is_written_with_what_its_parent_makes_of_it() -> None:
+    async def once_away(state: Any, ctx: Any) -> Goto[Literal["ok"]]:
+        before = [fact for fact in await ctx.store.read(ctx.run_id) if isinstance(fact, Rested)]
+        if not before:  # nobody knows of a failure: this is the first try
+            raise RuntimeError("away")
+        return Goto("ok", n=1)
+
+    child = Graph("child", S, {START: once_away, once_away: {"ok": END}})
+
+    async def ask(state: Any, ctx: Any) -> Goto[Literal["ok"]]:
+        try:
+            found = await ctx.child(child, {}, "c")
+        except RuntimeError as error:
+            return Goto("ok", log=[f"told that it's {error}"])
+        return Goto("ok", log=[f"it gave {found}"])
+
+    kills = await kill_everywhere(Graph("parent", S, {START: ask, ask: {"ok": END}}))
+    assert kills.output["log"] == ["told that it's away"]
+    (failed,) = [run for run, facts in kills.reference.items() if isinstance(facts[-1], Rested)]
+    assert failed.endswith("/ask.1/c")

@@ -258,6 +258,22 @@ async def test_two_states_of_a_result_in_memory_are_two_walks_and_the_result_sta
     assert result.run_id == yes.run_id == no.run_id
 
 
+async def test_a_state_that_is_run_where_it_was_taken_gives_the_values_that_tools_gave():
+    @function_tool
+    def count() -> dict[str, int]:
+        """Count."""
+        return {"rows": 3}
+
+    clerk = agent(function_call("count"), deleting("a", "c1"), "done", tools=[count, delete])
+    state = (await Runner.run(clerk, "go")).to_state()
+    elsewhere = await RunState.from_json(clerk, state.to_json())
+    for one, value in ((state, {"rows": 3}), (elsewhere, "{'rows': 3}")):
+        one.approve(one.get_interruptions()[0])
+        result = await Runner.run(clerk, one)
+        outputs = [item.output for item in result.new_items if item.type == "tool_call_output_item"]
+        assert outputs == [value, "deleted a"]
+
+
 async def test_a_fork_has_a_state_of_its_own():
     clerk = one_approval()
     result = await Runner.run(clerk, "go")

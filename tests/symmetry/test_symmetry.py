@@ -1,8 +1,12 @@
 """However a script is run, it's the same run: awaited, streamed, taken on by states here and elsewhere, closed, killed.
 
-Scripts are made at random, the same ones each time. Ways in which no process dies observe the same in everything: items,
-usage, hooks, spans, sessions, exceptions and what these carry. A run whose processes die walks the same walk, announces
-nothing else, and does nothing again that had finished.
+Scripts are made at random, the same ones each time. Ways in which no process dies observe the same in everything:
+items, usage, hooks, spans, sessions, exceptions and what these carry. A run whose processes die walks the same walk,
+and does nothing again that had finished.
+
+Hooks announce. Each is told before the fact that it's about is recorded, so where a process dies in between it's told
+once more; once the fact is there it isn't. So after any deaths hooks have heard of all that they hear of in a calm run,
+some of it more than once, and of nothing else.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ from typing import Any
 
 import pytest
 import symmetry_ways as ways
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from symmetry_scripts import Agent, Call, Go, Guard, Handoff, Reply, Script, Tool, scripts
 
 SCRIPTS = 500
@@ -20,8 +24,12 @@ SCRIPTS = 500
 KILLED = 80
 """Random scripts that are run once for each of their facts, and killed after it."""
 
-# Scripts differ in size, and making one takes most of the time of a small one: neither is a fault of the test.
-QUIETLY = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
+# Scripts differ in size, and making one takes most of the time of a small one: neither is a fault of the test. A
+# failure is told as it was found: its script can be pasted below, and cut by hand.
+SETTINGS = settings(
+    deadline=None, database=None, derandomize=True, phases=[Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+)  # fmt: skip
 
 
 async def in_every_way(script: Script) -> None:
@@ -86,7 +94,7 @@ def _without_the_dead() -> None:
 
 @pytest.mark.timeout(900)
 def test_a_run_is_the_same_however_it_is_run() -> None:
-    @settings(max_examples=SCRIPTS, deadline=None, database=None, derandomize=True, suppress_health_check=QUIETLY)
+    @settings(SETTINGS, max_examples=SCRIPTS)
     @given(scripts())
     def holds(script: Script) -> None:
         asyncio.run(in_every_way(script))
@@ -96,7 +104,7 @@ def test_a_run_is_the_same_however_it_is_run() -> None:
 
 @pytest.mark.timeout(900)
 def test_a_run_that_is_killed_after_any_fact_walks_the_same_walk_and_does_nothing_again() -> None:
-    @settings(max_examples=KILLED, deadline=None, database=None, derandomize=True, suppress_health_check=QUIETLY)
+    @settings(SETTINGS, max_examples=KILLED)
     @given(scripts())
     def holds(script: Script) -> None:
         asyncio.run(killed_everywhere(script))
@@ -104,7 +112,7 @@ def test_a_run_that_is_killed_after_any_fact_walks_the_same_walk_and_does_nothin
     holds()
 
 
-# -- what was once found -------------------------------------------------------------------------------------------------
+# -- what was once found ----------------------------------------------------------------------------------------------
 
 ASKS = Tool("t0", approval="always")
 FOUND = {
@@ -145,6 +153,22 @@ FOUND = {
     ),
     "a call that a crash leaves in doubt fails the run": Script(
         (Agent((Tool("t0", on_crash="fail"),), replies=(Reply((Call("t0"),)),)),)
+    ),
+    "a guardrail had passed when the process died: hooks weren't told of the call beside it": Script(
+        (Agent(replies=(Reply(("text",)),), input_guards=(Guard(),), hooks=True),)
+    ),
+    "a guardrail had tripped when the process died: the other one wasn't heard": Script(
+        (Agent(replies=(Reply(("text",)),), input_guards=(Guard(late=True), Guard("trip"))),), hooks=True
+    ),
+    "closed between two tries of a model's call: hooks were told of it again": Script(
+        (Agent(replies=(Reply(("text",), 4),), hooks=True, dynamic=True),), tries=1
+    ),
+    "a nested run had failed when the process died: it was tried once more": Script(
+        (Agent((Tool("t0", "agent"),), replies=(Reply((Call("t0"),)),)),),
+        (Agent((Tool("t0", "flaky"),), replies=(Reply((Call("t0"),)),)),),
+    ),
+    "a state forgot the values that tools gave": Script(
+        (Agent((ASKS, Tool("t1", "data")), replies=(Reply((Call("t1"),)), Reply((Call("t0"),)))),)
     ),
 }
 
