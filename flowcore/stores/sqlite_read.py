@@ -223,7 +223,9 @@ AND root = id AND (created, id) > (:created, :run)
 AND (owner IS NULL OR owner NOT IN (SELECT value FROM json_each(:alive))) ORDER BY created, id LIMIT :limit"""
 ABANDONED = f"""{_ROW} WHERE run.id IN (
     SELECT id FROM (SELECT id FROM run WHERE standing = 'running' {_LEFT})
-    UNION ALL SELECT id FROM (SELECT id FROM run WHERE owner IS NOT NULL AND standing = 'waiting' {_LEFT})
+    UNION ALL SELECT id FROM (
+        SELECT id FROM run INDEXED BY run_held WHERE owner IS NOT NULL AND standing = 'waiting' {_LEFT}
+    )
 ) ORDER BY run.created, run.id LIMIT :limit"""
 OLD = f"""
 SELECT run.id, run.created, owner.host, owner.pid, owner.born

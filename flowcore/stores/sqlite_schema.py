@@ -63,7 +63,7 @@ CREATE TABLE session_item (
 CREATE INDEX session_order ON session_item (session);
 CREATE UNIQUE INDEX session_once ON session_item (run, seq, session, i) WHERE run IS NOT NULL;
 """
-_HELD = "CREATE INDEX run_held ON run (created, id) WHERE owner IS NOT NULL AND root = id"
+_HELD = "CREATE INDEX run_held ON run (standing, created, id) WHERE owner IS NOT NULL AND root = id"
 
 STEPS = (_TABLES, _HELD)
 """What leads from each version to the next, an empty file being version 0; the version stands in the file header's

@@ -21,7 +21,7 @@ from flowcore.errors import RunConflict, StoreError, UserError
 from flowcore.stores import MemoryStore, SqliteStore, Store, open_store
 from flowcore.stores.base import LEASE_SECONDS, Claim, Letter, Owner
 from flowcore.stores.sqlite_file import CHECKPOINT_PAGES
-from flowcore.testing.store_suite.making import begin, far_owner, member, move, owner
+from flowcore.testing.store_suite.making import begin, dead_owner, far_owner, member, move, owner
 
 ME, OTHER = owner("me"), owner("other")
 SCRIPT = Path(__file__).with_name("stores_process.py")
@@ -96,6 +96,18 @@ async def test_a_newer_flowcores_file_is_refused(sqlite: SqliteStore) -> None:
         connection.execute("PRAGMA user_version=99")
     with pytest.raises(StoreError, match=r"newer flowcore wrote it \(schema 99"):
         await sqlite.get("r")
+
+
+async def test_a_file_of_an_earlier_version_is_brought_up_to_date(sqlite: SqliteStore) -> None:
+    await sqlite.admit(begin("r"), dead_owner("dead"))
+    await sqlite.close()
+    with file_of(sqlite) as connection:
+        connection.execute("DROP INDEX run_held")
+        connection.execute("PRAGMA user_version=1")
+    assert [index.run for index in (await sqlite.abandoned()).runs] == ["r"]
+    assert len(await sqlite.read("r")) == 1
+    with file_of(sqlite) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
 
 
 async def test_a_directory_is_made_and_a_file_in_its_place_is_an_error(tmp_path: Path) -> None:
@@ -476,9 +488,18 @@ async def test_lists_are_found_by_an_index_and_read_no_journal(sqlite: SqliteSto
     from flowcore.stores import sqlite_read
 
     await sqlite.admit(begin("r"), ME)
-    given = {"standing": "done", "root": "r", "created": 1.0, "run": "r", "limit": 2, "now": 1.0, "alive": "[]"}
+    given = {
+        "standing": "done", "root": "r", "created": 1.0, "run": "r", "limit": 2, "now": 1.0, "alive": "[]",
+        "before": 1.0, "first": b"r", "end": b"s",
+    }  # fmt: skip
+    operators = (sqlite_read.ABANDONED, sqlite_read.OLD, *sqlite_read._FIND.values())
     with file_of(sqlite) as connection:
-        for sql in (*sqlite_read._RUNS.values(), sqlite_read._DUE, sqlite_read._WAITING.replace("?", ":run")):
+        for sql in (
+            *operators,
+            *sqlite_read._RUNS.values(),
+            sqlite_read._DUE,
+            sqlite_read._WAITING.replace("?", ":run"),
+        ):
             plan = "\n".join(row[3] for row in connection.execute("EXPLAIN QUERY PLAN " + sql, given))
             assert "SCAN run" not in plan.replace("SCAN run USING", ""), plan
             assert "SCAN fact" not in plan, plan
