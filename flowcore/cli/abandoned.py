@@ -1,5 +1,5 @@
-"""``resume --all-abandoned``: go on with every run that nobody moves any more. It asks nobody, and says what came of
-each."""
+"""``resume --all-abandoned`` and ``--all-due``: go on with every run that nobody moves any more, or that it's time for.
+It asks nobody, and says what came of each."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from flowcore.cli import exits, words
 from flowcore.cli.asking import question
@@ -23,16 +23,19 @@ from flowcore.cli.summary import Summary
 from flowcore.engine import run as engine
 from flowcore.errors import FlowcoreError, NotPaused, RunConflict, RunNotFound, UserError
 from flowcore.faces.loading import graphs_in, split
-from flowcore.stores.base import IndexRow, Store
+from flowcore.stores.base import IndexRow, Page, Store
 
 MOST = 50
 """Runs that are gone on with, where nothing else is said."""
+PATIENCE_SECONDS = 5.0
+"""Timers and delays that are slept through; a run with a longer one is given back until it's due."""
 
 
 @dataclass(frozen=True, slots=True)
 class GoingOnWithAll:
-    """What ``resume --all-abandoned`` was given. ``most``: how many runs."""
+    """What the command was given. ``which``: runs are gone on with; ``most``: how many of them."""
 
+    which: Literal["abandoned", "due"]
     file: str | None
     model: str | None
     max_turns: int | None
@@ -40,18 +43,21 @@ class GoingOnWithAll:
     most: int
 
     @classmethod
-    def of(cls, file: str | None, model: str | None, max_turns: int | None, limits: list[str]) -> GoingOnWithAll:
+    def of(
+        cls, which: Literal["abandoned", "due"], file: str | None, model: str | None, max_turns: int | None,
+        limits: list[str],
+    ) -> GoingOnWithAll:  # fmt: skip
         """``limits``: NAME=VALUE, and a plain number for how many runs. Raises UserError."""
         counts = [one for one in limits if one.isdecimal()]
         if len(counts) > 1 or (counts and int(counts[0]) < 1):
             raise UserError(f"--limit {' --limit '.join(counts)}: say once how many runs, 1 or more")
         most = int(counts[0]) if counts else MOST
-        return cls(file, model, max_turns, [one for one in limits if one not in counts], most)
+        return cls(which, file, model, max_turns, [one for one in limits if one not in counts], most)
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """What came of an abandoned run: it rests as ``summary`` tells, or it was left alone, and ``why``."""
+    """What came of a run: it rests as ``summary`` tells, or it was left alone, and ``why``."""
 
     row: IndexRow
     code: int
@@ -71,14 +77,14 @@ class Ended:
 
 
 async def resume_all(screen: Screen, where: str, given: GoingOnWithAll, manner: Manner) -> int:
-    """Go on with abandoned runs, all at once, until each rests. One that can't be gone on with doesn't keep others
-    from it. Raises LoadError for a FILE that can't be loaded."""
+    """Go on with abandoned or due runs, all at once, until each rests. One that can't be gone on with doesn't keep
+    others from it. Raises LoadError for a FILE that can't be loaded."""
     if given.file is not None:
         graphs_in(split(given.file)[0])
     async with opened(where) as store:
-        page = await store.abandoned(limit=given.most)
+        page = await _found(store, given)
         if page.runs:
-            screen.say(f"going on with {words.counted(len(page.runs), 'abandoned run')}", "bold")
+            screen.say(f"going on with {words.counted(len(page.runs), f'{given.which} run')}", "bold")
         moving: list[engine.Run] = []
         with Interrupts(moving, screen) as interrupts:
             all_of_them = [_End(screen, store, given, manner, interrupts, moving).of(row) for row in page.runs]
@@ -86,16 +92,30 @@ async def resume_all(screen: Screen, where: str, given: GoingOnWithAll, manner: 
         if manner.json:
             screen.result(dumped({"runs": [one.record() for one in ended], "more": page.after is not None}))
         elif not ended:
-            screen.say("no run is abandoned")
+            screen.say(f"no run is {given.which}")
         else:
             counts = Counter(one.what for one in ended)
             screen.say(" · ".join(f"{count} {what}" for what, count in counts.items()), "bold")
             if page.after is not None:
-                screen.say(f"more are abandoned: {manner.hints.resume_all()}", "yellow")
+                screen.say(f"more are {given.which}: {manner.hints.resume_all(given.which)}", "yellow")
     if interrupts.pressed or interrupts.ended:
         leave_soon(exits.STOPPED)
         return exits.STOPPED
     return max((one.code for one in ended), key=_WORSE.index, default=exits.DONE)
+
+
+async def _found(store: Store, given: GoingOnWithAll) -> Page:
+    """The runs that are meant; ``after`` of the page only tells whether there are more."""
+    if given.which == "abandoned":
+        return await store.abandoned(limit=given.most)
+    found: list[IndexRow] = []
+    due = await store.due(time.time(), given.most + 1)
+    for run in due[: given.most]:
+        try:
+            found.append(await store.get(run))
+        except RunNotFound:
+            pass  # deleted meanwhile
+    return Page(found, due[given.most] if len(due) > given.most else None)
 
 
 _WORSE = [exits.DONE, exits.STOPPED, exits.WAITING, exits.FAILED]
@@ -138,10 +158,11 @@ class _End:
         finally:
             self.moving.remove(run)
         summary = Summary(run, await run.result(), await self.store.get(run.id), self.manner.hints)
-        return Ended(row, summary.code, summary)
+        sleeps = run.standing in ("running", "waiting") and not summary.result.requests and summary.row.due is not None
+        return Ended(row, exits.DONE if sleeps else summary.code, summary)
 
     async def _move(self, run: engine.Run) -> None:
-        while await run.drive() == "waiting" and self.manner.yes and not self._interrupted:
+        while await run.drive(patience=PATIENCE_SECONDS) == "waiting" and self.manner.yes and not self._interrupted:
             requests = await run.requests()
             if not requests or not await answered(run, requests, self.screen, self.manner):
                 return

@@ -154,7 +154,7 @@ def run(
 @app.command(epilog=exits.HELP)
 def resume(
     run: Annotated[
-        str | None, typer.Argument(metavar="RUN", help="A run's id, or the beginning of it; else --all-abandoned.")
+        str | None, typer.Argument(metavar="RUN", help="A run's id, or the beginning of it; else --all-…")
     ] = None,
     file: MaybeFile = None,
     store: Where = DEFAULT,
@@ -165,12 +165,16 @@ def resume(
         typer.Option(
             "--limit",
             metavar="NAME=VALUE|N",
-            help=f"A limit; may be repeated. With --all-abandoned N is how many runs, by default {abandoned.MOST}.",
+            help=f"A limit; may be repeated. With --all-… N is how many runs, by default {abandoned.MOST}.",
         ),
     ] = None,
     all_abandoned: Annotated[
         bool,
         typer.Option("--all-abandoned", help="Every run whose process died or lost its lease, the oldest first."),
+    ] = False,
+    all_due: Annotated[
+        bool,
+        typer.Option("--all-due", help="Every run whose timer or deadline has passed, or that was answered, too."),
     ] = False,
     yes: Yes = False,
     no_input: NoInput = False,
@@ -183,16 +187,21 @@ def resume(
 
     `flowcore resume --all-abandoned [FILE]` goes on with all that nobody moves any more, at once; it asks nothing and
     says what came of each. It exits with 1 where one failed or couldn't be gone on with, else with 3 where one waits.
+    `--all-due` does so with these and with all that nobody holds and for which it's time: a timer, a retry's delay or
+    a deadline has passed, or an answer came. Called again and again (cron) it fires all timers, late rather than never.
     """
     screen = Screen(live=not (json or quiet))
-    if all_abandoned:
+    if all_abandoned or all_due:
+        if all_abandoned and all_due:
+            raise UserError("--all-due goes on with abandoned runs, too: give one of the two")
         if run is not None and file is not None:
-            raise UserError("--all-abandoned finds the runs by itself: name no RUN; a FILE may be given")
+            which = "--all-due" if all_due else "--all-abandoned"
+            raise UserError(f"{which} finds the runs by itself: name no RUN; a FILE may be given")
         manner = _manner(screen, _hints(store, run, model), yes, True, json)
-        every = abandoned.GoingOnWithAll.of(run, model, max_turns, limit or [])
+        every = abandoned.GoingOnWithAll.of("due" if all_due else "abandoned", run, model, max_turns, limit or [])
         _finish(abandoned.resume_all(screen, store, every, manner))
     if run is None:
-        raise UserError("name a RUN (see `flowcore runs`), or give --all-abandoned")
+        raise UserError("name a RUN (see `flowcore runs`), or give --all-abandoned or --all-due")
     manner = _manner(screen, _hints(store, file, model), yes, no_input, json)
     given = moving.GoingOn(run, file, model, max_turns, limit or [])
     _finish(moving.resume(screen, store, given, manner))

@@ -29,10 +29,10 @@ class Hints:
         model = ["--model", self.model] if self.model else []
         return self._command("resume", run, *file, *model) + (f" {more}" if more else "")
 
-    def resume_all(self, more: str = "") -> str:
-        """Go on with every run that nobody moves."""
+    def resume_all(self, which: str = "abandoned", more: str = "") -> str:
+        """Go on with every run that nobody moves, or that is ``due``."""
         file = [self.file] if self.file else []
-        return self._command("resume", "--all-abandoned", *file) + (f" {more}" if more else "")
+        return self._command("resume", f"--all-{which}", *file) + (f" {more}" if more else "")
 
     def show(self, run: str) -> str:
         """Look at it."""

@@ -71,7 +71,7 @@ async def run_child(
             standing = await tree.drive(live)
         finally:
             tree.leave(sink)
-    if standing == "waiting":
+    if standing in ("waiting", "running"):  # running: it sleeps for longer than is slept here
         raise Suspend(key, live.due)
     if standing != "failed":  # how it failed is written with what the parent makes of it
         del tree.lives[id]

@@ -40,6 +40,10 @@ async def drive(live: Live) -> Standing:
             elif isinstance(command, Sleep):
                 if tree.broken is not None:
                     raise tree.broken
+                if tree.patience is not None and command.until - now > tree.patience:
+                    if live.above is not None or await _release(live):
+                        return s.standing
+                    continue
                 tree.wake.clear()
                 if not live.has_mail():
                     await clock.wait(command.until, tree.wake)

@@ -268,14 +268,18 @@ class Run:
                 raise
         return result
 
-    async def drive(self) -> Standing:
+    async def drive(self, *, patience: float | None = None) -> Standing:
         """Move the run until it rests; how it stands then. Never raises what the run's nodes raised.
+
+        ``patience``: seconds that are slept through here, for timers and delays. A run that would sleep for longer is
+        given back as it stands, and ``store.due`` names it when it's time. Without it all of it is slept through.
 
         Raises RunConflict when somebody else holds it, StoreError when the store can't be written.
         """
         task = self._task
         if task is not None and not task.done():
             return await asyncio.shield(task)  # somebody else's: this caller may leave, the run goes on
+        self._tree.patience = patience
         return await self._begin()  # a cancel of this caller is one of the run
 
     def _begin(self) -> asyncio.Task[Standing]:
@@ -353,6 +357,8 @@ class Run:
         tree = self._tree
         tree.listen(buffer)
         tree.readers += 1
+        if self._task is None or self._task.done():
+            tree.patience = None
         task = self._begin()
         task.add_done_callback(buffer.close)
         try:

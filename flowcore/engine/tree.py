@@ -48,6 +48,8 @@ class Tree:
         self.mail: Sequence[Letter] = ()
         self.broken: RunConflict | StoreError | None = None
         self.watches: Sequence[Watch] | None = None
+        self.patience: float | None = None
+        """Seconds that are slept through here; whose timer is further off is given back until then. None: all."""
         self.readers = 0
         """How many read along in this process."""
         self.posting: asyncio.Task[None] | None = None

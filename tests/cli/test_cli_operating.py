@@ -111,3 +111,30 @@ def test_a_run_is_deleted_by_the_beginning_of_its_id_unless_it_is_held(left: Cli
     assert json.loads(cli.both("prune", "--older-than", "0s", "--status", "running", "--json")[0])["runs"] == []
     cli.write("go", "")
     assert working.wait(30) == 0
+
+
+def test_one_command_fires_timers_and_deadlines_of_runs_that_no_process_has(cli: Cli):
+    cli.file("timed")
+    again = ("resume", "--all-due", "timed.py")
+    cli.write("ago", "4")
+    asleep = cli.start("run", "timed.py", "--run-id", "r", "--quiet")
+    until(lambda: "retry" in cli.run("show", "r", "--facts", code=None), "it sleeps")
+    asleep.kill()  # in the day before its second attempt
+    asleep.wait()
+    cli.write("ago", "3")
+    assert "r · timed · waiting at 'nap' for 2 d to pass\n1 waiting\n" in cli.run(*again)
+    cli.write("ago", "1")
+    assert "r · timed · waiting at 'ask' for: decision sure\n" in cli.run(*again, code=3)
+    cli.write("ago", "0")
+    assert "1 done\n" in cli.run(*again)
+    assert cli.run(*again) == "no run is due\n"
+    assert cli.run("show", "r", "timed.py", "--json").count("late") >= 1
+    assert "give one of the two" in cli.run("resume", "--all-due", "--all-abandoned", code=2)
+
+
+def test_an_answered_run_is_gone_on_with_when_it_is_due(left: Cli):
+    cli = left
+    cli.run("run", "mortal.py", "ask", "--run-id", "r", "--no-input", code=3)
+    assert cli.run("resume", "--all-due") == "no run is due\n"
+    cli.run("answer", "r", "sure", "true")
+    assert "r · mortal · done\n1 done\n" in cli.run("resume", "--all-due")
