@@ -51,7 +51,7 @@ def moment(live: Live, seq: int) -> Moment:
     facts = live.facts
     _exists(live.id, seq, len(facts))
     prefix = facts[: seq + 1]
-    schema = schema_of(live.graph, prefix)  # the one of then, where the run was migrated since
+    schema = schema_of(live.graph, written_with(prefix))  # the one of then, where the run was migrated since
     try:
         s = fold_all(schema, live.id, prefix)
     except FlowcoreError as error:

@@ -56,22 +56,22 @@ def written_with(facts: Sequence[Fact]) -> str:
     return first.fingerprint if isinstance(first, Started) else ""
 
 
-def schema_of(graph: Graph, facts: Sequence[Fact]) -> Schema:
-    """The schema that a journal's values are read with: the one that a migration names, else today's."""
-    era = written_with(facts)
+def schema_of(graph: Graph, era: str) -> Schema:
+    """The schema that values of the graph with this fingerprint are read with: the one that a migration names, else
+    today's."""
     step = None if era == graph.fingerprint else graph.migrations.get(era)
     return graph.schema if step is None or step.schema is None else step.schema
 
 
 def _folded(graph: Graph, run: str, facts: Sequence[Fact], era: str) -> Snapshot:
     try:
-        return fold_all(schema_of(graph, facts), run, facts)
+        return fold_all(schema_of(graph, era), run, facts)
     except Exception as error:  # StoreError, or whatever today's types and reducers make of yesterday's values
         if era == graph.fingerprint and isinstance(error, (UpdateError, StoreError)):
             raise StoreError(f"run '{run}': {error}; its journal is damaged") from error
         step = graph.migrations.get(era)
         if step is None:
-            mend = _mend(era)
+            mend = _mend(era, ", state=...")  # the values are of another shape, so their class is needed
         elif step.schema is None:
             mend = f"; the migration '{step.name}' needs the state class of then: @graph.migrate('{era}', state=...)"
         else:
@@ -87,10 +87,10 @@ def _name(facts: Sequence[Fact]) -> str:
     return first.graph if isinstance(first, Started) else ""
 
 
-def _mend(era: str) -> str:
+def _mend(era: str, more: str = "") -> str:
     return (
-        f"; go on with the graph as it was, or declare how to get from there to here: @graph.migrate('{era}') on a"
-        " function (state, place). The run keeps its place"
+        f"; go on with the graph as it was, or declare how to get from there to here: @graph.migrate('{era}'{more}) on"
+        f" a function (state, place){', with the state class of then' if more else ''}. The run keeps its place"
     )
 
 

@@ -592,6 +592,27 @@ async def test_a_run_whose_agent_is_gone_is_refused_by_name():
         await load(run.id, agent("done", name="Other", tools=[delete]), store=store)
 
 
+async def test_a_pending_call_of_a_tool_that_was_renamed_is_migrated():
+    @function_tool(needs_approval=True)
+    async def remove(row: str) -> str:
+        """Remove."""
+        return f"removed {row}"
+
+    run = await waiting_run(store := MemoryStore(keep_bytes=True))
+    clerk = agent("?", "done", tools=[remove, add])
+
+    @clerk.graph.migrate(run.definition.fingerprint)
+    def renamed(state: dict[str, Any]) -> dict[str, Any]:
+        items = [{**one, "name": "remove"} if one.get("name") == "delete" else one for one in state["items"]]
+        return {**state, "items": items}
+
+    again = await resume(run.id, clerk, store=store)
+    await again.answer("c1", True)
+    result = await again
+    assert result.output == "done"
+    assert outputs(result.state.items) == ["removed a"]
+
+
 async def test_a_tool_that_nobody_waits_for_may_come_and_go():
     run = await waiting_run(store := MemoryStore(keep_bytes=True))
     await run.answer("c1", True)

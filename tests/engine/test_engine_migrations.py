@@ -115,6 +115,17 @@ async def test_a_chain_of_migrations_is_asked_once_and_written_down(store: Store
     assert (await load("r", third(), store=store)).state == run.state
 
 
+async def test_a_process_that_dies_with_the_migration_written_leaves_it_written_once(store: Store) -> None:
+    await waiting(first(), store)
+    await answer(store, "r", "ok")
+    crashing: Any = CrashingStore(store, 1)
+    with pytest.raises(Crash):
+        await resume("r", now(), store=crashing)
+    await crashing.bury()
+    result = await (await resume("r", third(), store=store))
+    assert [step.on for step in result.path] == ["done", "migrate", "answered", "yes", "done"]
+
+
 async def test_a_run_of_the_version_between_takes_the_last_step_alone(store: Store) -> None:
     run = await waiting(second(), store, {"amount": 3})
     run = await resume("r", now(), store=store)

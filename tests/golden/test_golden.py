@@ -16,7 +16,7 @@ from formats_write import fields
 from flowcore.errors import StoreError, UserError
 from flowcore.machine.facts import KINDS
 from flowcore.machine.wire import READS, SCHEMA_VERSION
-from flowcore.stores import MemoryStore, SqliteStore, sqlite_schema
+from flowcore.stores import MemoryStore, SqliteStore, postgres_schema, sqlite_schema
 from flowcore.stores.base import Store
 
 HERE = Path(__file__).parent
@@ -114,6 +114,23 @@ async def test_an_older_store_file_is_migrated_when_its_opened_and_a_newer_one_r
         assert connection.execute("SELECT DISTINCT later FROM run").fetchall() == [("none",)]
         connection.close()
     store = SqliteStore(file)
+    with pytest.raises(StoreError, match=rf"a newer flowcore wrote it \(schema {known + 1}, this one knows {known}\)"):
+        await store.get("asks")
+    await store.close()
+
+
+async def test_an_older_schema_in_postgres_is_migrated_when_its_opened_and_a_newer_one_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = postgres()
+    await brought(file_from(golden(SCHEMA_VERSION, "runs.sql"), tmp_path / "runs.db"), store)
+    await store.close()
+    known = len(postgres_schema.STEPS)
+    newer = f"ALTER TABLE @.run ADD COLUMN later text; INSERT INTO @.flowcore_store VALUES ({known + 1});"
+    with monkeypatch.context() as later:
+        later.setattr(postgres_schema, "STEPS", (*postgres_schema.STEPS, newer))
+        assert json.loads(json.dumps(await describe("asks", store))) == expected(SCHEMA_VERSION)["runs"]["asks"]
+        await store.close()
     with pytest.raises(StoreError, match=rf"a newer flowcore wrote it \(schema {known + 1}, this one knows {known}\)"):
         await store.get("asks")
     await store.close()
