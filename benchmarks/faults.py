@@ -30,7 +30,7 @@ def stores(names: Sequence[str]) -> Iterator[list[Over]]:
     if "sqlite" in names:
         found.append(Over("sqlite"))
     if "normal" in names:
-        found.append(Over("sqlite, NORMAL", synchronous="NORMAL"))
+        found.append(Over("normal", synchronous="NORMAL"))
     if "postgres" not in names:
         yield found
         return
@@ -46,7 +46,7 @@ def stores(names: Sequence[str]) -> Iterator[list[Over]]:
 def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=200, help="over each store, at least")
+    parser.add_argument("--kills", type=int, default=100, help="over each store, at least")
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--store", action="append", choices=STORES)
     given = parser.parse_args()

@@ -21,7 +21,7 @@ from flowcore.testing import FaultTable, Over, try_faults
 
 pytestmark = pytest.mark.timeout(300)  # 10 s alone; the machine may be busy
 HERE = Path(__file__).parent
-KILLS = {"sqlite": 20, "sqlite, NORMAL": 14, "postgres": 20}
+KILLS = {"sqlite": 20, "normal": 14, "postgres": 20}
 
 
 def seed() -> int:
@@ -45,12 +45,12 @@ async def test_over_sqlite_nothing_is_lost_whatever_happens() -> None:
 
 
 async def test_over_sqlite_that_writes_in_line_nothing_is_lost_whatever_happens() -> None:
-    over = [Over("sqlite, NORMAL", synchronous="NORMAL")]
+    over = [Over("normal", synchronous="NORMAL")]
     table = await try_faults(
-        over=over, kills=KILLS["sqlite, NORMAL"], seed=seed(), folder=quick_folder(),
+        over=over, kills=KILLS["normal"], seed=seed(), folder=quick_folder(),
         only=lambda name: name.startswith(("kill -9", "a commit")),
     )  # fmt: skip
-    nothing_is_lost(table, KILLS["sqlite, NORMAL"])
+    nothing_is_lost(table, KILLS["normal"])
 
 
 async def test_over_postgres_nothing_is_lost_whatever_happens() -> None:

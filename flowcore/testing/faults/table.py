@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from flowcore.testing.faults.trial import Verdict
@@ -56,16 +57,26 @@ class FaultTable:
         return total
 
     def __str__(self) -> str:
-        rows = [HEADER, *(_row(line) for line in self.lines if line.tried), _row(self.total)]
+        rows = [HEADER, *(_row(lines) for lines in self._by_fault()), _row([self.total])]
         widths = [max(len(row[i]) for row in rows) for i in range(len(HEADER))]
         text = [_set(row, widths) for row in rows]
         text.insert(1, "-" * len(text[0]))
         text.append(f"{self.kills} processes were killed in {self.seconds:.0f} s; seed {self.seed}")
         return "\n".join(line.rstrip() for line in [*text, *self.notes])
 
+    def _by_fault(self) -> list[list[FaultLine]]:
+        """The lines of each fault that was tried, over one store after the other."""
+        found: dict[str, list[FaultLine]] = {}
+        for line in self.lines:
+            if line.tried:
+                found.setdefault(line.fault, []).append(line)
+        return list(found.values())
 
-def _row(line: FaultLine) -> tuple[str, ...]:
-    return (line.fault, line.store, *(str(n) for n in (line.tried, line.lost, line.repeated, line.wrong)))
+
+def _row(lines: Sequence[FaultLine]) -> tuple[str, ...]:
+    stores = ", ".join(f"{line.store} {line.tried}" for line in lines if line.store)
+    counts = [(line.tried, line.lost, line.repeated, line.wrong) for line in lines]
+    return (lines[0].fault, stores, *(str(sum(column)) for column in zip(*counts, strict=True)))
 
 
 def _set(row: tuple[str, ...], widths: list[int]) -> str:
