@@ -105,6 +105,7 @@ class Holder:
             try:
                 if lease_time() - self._beaten > LEASE_SECONDS / 4:
                     await self.renew()
+                    await release_left(store)
                 for root in await store.waiting(self.owner):
                     tree = _HELD.get((id(store), root))
                     if tree is not None and tree.holder is self:
@@ -114,7 +115,7 @@ class Holder:
                 if not self.sure:
                     late = lease_time() - self._beaten
                     for tree in self._mine():
-                        tree.lose(RunConflict(_LOST.format(tree.root, late), run_id=tree.root))
+                        tree.lose(RunConflict(f"{_LOST.format(tree.root, late)}: {error}", run_id=tree.root))
 
 
 _LOST = (
@@ -157,7 +158,8 @@ def poke_local(store: Store, root: str) -> None:
 
 
 _LEFT: list[tuple[ref[Store], str, Claim]] = []
-"""Leases of handles that were dropped when their loop had ended: given back by whoever claims from that store next."""
+"""Leases of handles that were dropped when their loop had ended, and those that couldn't be given back: given back by
+whoever claims from that store next, or renews its leases."""
 
 
 def abandon(tree: Tree) -> None:
@@ -192,6 +194,8 @@ async def release_quietly(store: Store, root: str, claim: Claim) -> None:
         await store.release(root, claim, 1 << 30)
     except (StoreError, RunConflict, RunNotFound) as error:
         log("lease not given back", level="warning", run=root, error=str(error))
+        if isinstance(error, StoreError):  # else this process, as long as it lives, would keep a run that it gave up
+            _LEFT.append((ref(store), root, claim))
 
 
 async def release_left(store: Store) -> None:
