@@ -146,29 +146,34 @@ class Pool:
         one.pgconn.finish()
 
     async def _connect(self) -> Connection:
+        """A new connection, ready for use. One that is cut while it's made ready has done nothing: another is made."""
         psycopg = driver()
         if self._closed:
             raise StoreError(f"{self.address.place}: the store was closed meanwhile")
-        one: Connection | None = None
-        try:
-            async with asyncio.timeout(self.address.timeout):
-                one = await psycopg.AsyncConnection.connect(self.address.conninfo, autocommit=True)
-                assert one is not None
-                self._all.add(one)
-                await one.execute(_SETTINGS)
-            async with self._ready:
-                if not self._prepared:
-                    await prepare(one, self.address.names, self.address.place)
-                    self._prepared = True
-            return one
-        except BaseException as error:
-            if one is not None:
-                self._drop(one)
-            if isinstance(error, TimeoutError):
-                raise StoreError(f"{self.address.place}: no connection within {self.address.timeout:g} s") from None
-            if isinstance(error, psycopg.Error):
-                raise self.address.error(error) from None
-            raise
+        for tried in range(1, TRIES + 1):
+            one: Connection | None = None
+            try:
+                async with asyncio.timeout(self.address.timeout):
+                    one = await psycopg.AsyncConnection.connect(self.address.conninfo, autocommit=True)
+                    assert one is not None
+                    self._all.add(one)
+                    await one.execute(_SETTINGS)
+                async with self._ready:
+                    if not self._prepared:
+                        await prepare(one, self.address.names, self.address.place)
+                        self._prepared = True
+                return one
+            except BaseException as error:
+                cut = one is not None and one.closed
+                if one is not None:
+                    self._drop(one)
+                if isinstance(error, TimeoutError):
+                    raise StoreError(f"{self.address.place}: no connection within {self.address.timeout:g} s") from None
+                if not isinstance(error, psycopg.Error):
+                    raise
+                if tried == TRIES or not (cut and isinstance(error, psycopg.OperationalError)):
+                    raise self.address.error(error) from None
+        raise AssertionError
 
     # Doing something
 
