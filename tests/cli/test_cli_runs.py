@@ -136,7 +136,7 @@ def test_runs_are_listed_page_by_page_and_found_by_the_beginning_of_their_id(cli
     rest = cli.json("runs", "--limit", "2", "--after", first["after"])
     assert [row["run"] for row in rest["runs"]] == ["alpha-1"]
     assert cli.show("b")["run"] == "beta"
-    assert "2 runs' ids begin with 'alpha': alpha-2, alpha-1" in cli.run("show", "alpha", code=2)
+    assert "2 runs' ids begin with 'alpha': alpha-1, alpha-2" in cli.run("show", "alpha", code=2)
     assert "no run's id begins with 'gamma'" in cli.run("show", "gamma", code=2)
 
 

@@ -13,15 +13,16 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from flowcore.errors import RunConflict, StoreError, UserError
-from flowcore.stores import MemoryStore, SqliteStore, Store, open_store
+from flowcore.stores import MemoryStore, SqliteStore, Store, open_store, sqlite_write
 from flowcore.stores.base import LEASE_SECONDS, Claim, Letter, Owner
 from flowcore.stores.sqlite_file import CHECKPOINT_PAGES
-from flowcore.testing.store_suite.making import begin, dead_owner, far_owner, member, move, owner
+from flowcore.testing.store_suite.making import begin, dead_owner, far_owner, member, move, owner, row
 
 ME, OTHER = owner("me"), owner("other")
 SCRIPT = Path(__file__).with_name("stores_process.py")
@@ -504,6 +505,17 @@ async def test_lists_are_found_by_an_index_and_read_no_journal(sqlite: SqliteSto
             assert "SCAN run" not in plan.replace("SCAN run USING", ""), plan
             assert "SCAN fact" not in plan, plan
             assert "TEMP B-TREE FOR ORDER BY" not in plan or sql not in sqlite_read._RUNS.values(), plan
+
+
+async def test_a_transaction_of_prune_ends_after_some_thousand_rows(sqlite: SqliteStore) -> None:
+    for run in ("a", "b", "c", "d"):
+        facts = [move(seq) for seq in range(1, 1_500)]
+        claim = await sqlite.admit(member(run, *begin(run).facts, *facts, index=row(run, standing="done")), owner("me"))
+        await sqlite.release(run, claim)
+    once = partial(sqlite_write.prune, runs=["a", "b", "c", "d"], before=1e12, of="done")
+    gone, rest = await sqlite._open().write_soon(once)
+    assert (gone, rest) == (["a", "b"], ["c", "d"])
+    assert await sqlite.prune(0) == ["c", "d"]
 
 
 # Addresses
