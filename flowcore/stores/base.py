@@ -83,7 +83,7 @@ def process_born(pid: int) -> str | None:
 
 def is_gone(host: str, pid: int, born: str) -> bool:
     """Whether an owner's process is known to be gone: only ever true for processes of this host."""
-    if host != socket.gethostname():
+    if host != socket.gethostname() or type(pid) is not int:
         return False
     now = process_born(pid)
     return now is None or bool(born and now and now != born)

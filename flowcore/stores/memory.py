@@ -35,6 +35,7 @@ from flowcore.stores.sealing import (
     letter_place,
     named,
     request_place,
+    sealed,
     value,
 )
 
@@ -559,7 +560,7 @@ class MemoryStore:
         return self._seal(self._pack(one), place)
 
     def _seal(self, packed: Any, place: Bound) -> Any:
-        return packed if self.sealing is None else self.sealing.seal(packed, place)
+        return sealed(packed, place, self.sealing) if self.keep_bytes else packed
 
     def _unpack(self, kept: Any, place: Bound) -> Any:
         if not self.keep_bytes:

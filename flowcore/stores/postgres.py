@@ -196,7 +196,7 @@ class PostgresStore:
     async def get(self, run: str) -> IndexRow:
         """One run's index row. Raises RunNotFound."""
         checks.check_run_id(run)
-        return await self._pool().do(postgres_read.get(self._names, run))
+        return await self._pool().do(postgres_read.get(self._names, run, self._address.place))
 
     async def runs(
         self,
@@ -207,16 +207,17 @@ class PostgresStore:
         after: str | None = None,
     ) -> Page:
         """Root runs, the latest first, or with ``root`` the runs of one tree, the oldest first. Reads no journal."""
-        return await self._pool().do(postgres_read.runs(self._names, standing, root, limit, after))
+        job = postgres_read.runs(self._names, standing, root, limit, after, self._address.place)
+        return await self._pool().do(job)
 
     async def find(self, prefix: str, *, root: str | None = None, limit: int = 20) -> list[IndexRow]:
         """Root runs, or those of one tree, whose ids begin so, in the order of their ids."""
         checks.check_run_id(prefix)
-        return await self._pool().do(postgres_read.find(self._names, prefix, root, limit))
+        return await self._pool().do(postgres_read.find(self._names, prefix, root, limit, self._address.place))
 
     async def abandoned(self, *, limit: int = 50, after: str | None = None) -> Page:
         """Root runs that should move and that nobody moves, the oldest first."""
-        return await self._pool().do(postgres_read.abandoned(self._names, limit, after))
+        return await self._pool().do(postgres_read.abandoned(self._names, limit, after, self._address.place))
 
     async def requests(self, root: str | None = None, limit: int = 100) -> list[OpenRequest]:
         """Open requests of one tree, or of all, oldest first."""

@@ -10,7 +10,7 @@ from typing import Any
 from flowcore.errors import StoreError
 from flowcore.machine.facts import Fact
 from flowcore.machine.wire import Row
-from flowcore.stores import checks
+from flowcore.stores import checks, checksums
 from flowcore.stores.base import IndexRow, Letter, OpenRequest, Owner, Page, SessionItem, is_gone
 from flowcore.stores.postgres_pool import Connection, Job
 from flowcore.stores.postgres_schema import CLOCK, Names
@@ -51,9 +51,12 @@ def facts(names: Names, run: str, after: int, place: str, sealing: Sealing | Non
             found = await _fetch(connection, names.sql(_BASE), given)
             if not found:
                 raise checks.not_found(run)
-            if found[0][0] is not None:
+            [(base, head)] = found
+            if base is not None or head != after:  # what was added since is found now, too
                 rows = await _fetch(connection, names.sql(_FACTS_OF_FORK), given)
-        if sum(len(row[-2]) for row in rows) > SMALL:
+            if not rows:
+                checksums.check_head(run, place, after, head)
+        if sum(len(row[7]) for row in rows) > SMALL:
             return await asyncio.to_thread(_decode, rows, run, after, place, sealing)
         return _decode(rows, run, after, place, sealing)
 
@@ -63,18 +66,20 @@ def facts(names: Names, run: str, after: int, place: str, sealing: Sealing | Non
 def _decode(rows: Sequence[tuple[Any, ...]], run: str, after: int, place: str, sealing: Sealing | None) -> list[Fact]:
     found = []
     expected = after + 1
-    for seq, kind, node, visit, on, to, at, payload, writer in rows:
+    for seq, kind, node, visit, on, to, at, payload, writer, _ in rows:
         if seq != expected:
             raise StoreError(f"run '{run}' in {place}: fact {expected} is missing; the store is damaged")
         expected += 1
         row = Row(seq, kind, text(node), visit, _text(on), _text(to), at, payload)
         found.append(decode_fact(text(writer), place, row, sealing))
+    if rows:
+        checksums.check_head(run, place, expected - 1, rows[-1][-1])
     return found
 
 
-_BASE = "SELECT base FROM @.run WHERE id = %(run)b"
+_BASE = "SELECT base, head FROM @.run WHERE id = %(run)b"
 _FACTS = """
-SELECT seq, kind, node, visit, "on", "to", at, payload, run FROM @.fact
+SELECT seq, kind, node, visit, "on", "to", at, payload, run, (SELECT head FROM @.run WHERE id = %(run)b) FROM @.fact
 WHERE run = %(run)b AND seq > %(after)b AND (SELECT base IS NULL FROM @.run WHERE id = %(run)b) ORDER BY seq"""
 # A run, what it's a fork of, and so on; and up to which fact each belongs to it.
 _FACTS_OF_FORK = """
@@ -84,7 +89,7 @@ WITH RECURSIVE line (run, upto) AS (
     FROM line LEFT JOIN @.run ON run.id = line.run LEFT JOIN @.kept ON kept.id = line.run
     WHERE coalesce(run.base, kept.base) IS NOT NULL
 )
-SELECT fact.seq, kind, node, visit, "on", "to", at, payload, fact.run
+SELECT fact.seq, kind, node, visit, "on", "to", at, payload, fact.run, (SELECT head FROM @.run WHERE id = %(run)b)
 FROM line JOIN @.fact ON fact.run = line.run AND fact.seq > %(after)b AND fact.seq <= line.upto ORDER BY fact.seq"""
 
 
@@ -125,19 +130,19 @@ WHERE run.owner = %b AND oldest.first IS NOT NULL ORDER BY oldest.first"""
 # The index
 
 
-def get(names: Names, run: str) -> Job[IndexRow]:
+def get(names: Names, run: str, place: str) -> Job[IndexRow]:
     """One index row. Raises RunNotFound."""
 
     async def job(connection: Connection, again: bool) -> IndexRow:
         rows = await _fetch(connection, names.sql(_ROW + "WHERE run.id = %b"), (utf8(run),))
         if not rows:
             raise checks.not_found(run)
-        return _row(rows[0], {})
+        return _row(rows[0], {}, place)
 
     return job
 
 
-def runs(names: Names, standing: str | None, root: str | None, limit: int, after: str | None) -> Job[Page]:
+def runs(names: Names, standing: str | None, root: str | None, limit: int, after: str | None, place: str) -> Job[Page]:
     """A page of root runs, latest first, or of one tree's, oldest first. Raises UserError."""
     created, run = (math.inf if root is None else -math.inf, "") if after is None else checks.read_cursor(after)
     given = {
@@ -149,13 +154,13 @@ def runs(names: Names, standing: str | None, root: str | None, limit: int, after
     async def job(connection: Connection, again: bool) -> Page:
         rows = await _fetch(connection, sql, given)
         gone: dict[bytes, bool] = {}
-        page = [_row(row, gone) for row in rows[:limit]]
+        page = [_row(row, gone, place) for row in rows[:limit]]
         return Page(page, checks.write_cursor(page[-1]) if page and len(rows) > limit else None)
 
     return job
 
 
-def find(names: Names, prefix: str, root: str | None, limit: int) -> Job[list[IndexRow]]:
+def find(names: Names, prefix: str, root: str | None, limit: int, place: str) -> Job[list[IndexRow]]:
     """Root runs, or those of one tree, whose ids begin so, in the order of their ids."""
     first = utf8(prefix)
     end = first + b"\xff"  # no text in UTF-8 has this byte
@@ -163,7 +168,7 @@ def find(names: Names, prefix: str, root: str | None, limit: int) -> Job[list[In
 
     async def job(connection: Connection, again: bool) -> list[IndexRow]:
         gone: dict[bytes, bool] = {}
-        return [_row(row, gone) for row in await _fetch(connection, names.sql(_FIND[root is None]), given)]
+        return [_row(row, gone, place) for row in await _fetch(connection, names.sql(_FIND[root is None]), given)]
 
     return job
 
@@ -178,7 +183,7 @@ def due(names: Names, now: float, limit: int) -> Job[list[str]]:
     return job
 
 
-def abandoned(names: Names, limit: int, after: str | None) -> Job[Page]:
+def abandoned(names: Names, limit: int, after: str | None, place: str) -> Job[Page]:
     """A page of root runs that should move and that nobody moves, the oldest first. Raises UserError."""
     created, run = (-math.inf, "") if after is None else checks.read_cursor(after)
 
@@ -186,7 +191,7 @@ def abandoned(names: Names, limit: int, after: str | None) -> Job[Page]:
         alive = await _alive(connection, names)
         given = {"alive": alive, "created": created, "run": utf8(run), "limit": limit + 1}
         rows = await _fetch(connection, names.sql(ABANDONED), given)
-        page = [_row(row, {}) for row in rows[:limit]]
+        page = [_row(row, {}, place) for row in rows[:limit]]
         return Page(page, checks.write_cursor(page[-1]) if page and len(rows) > limit else None)
 
     return job
@@ -234,37 +239,40 @@ def requests(names: Names, root: str | None, limit: int, place: str, sealing: Se
     return job
 
 
-def _row(row: tuple[Any, ...], gone: dict[bytes, bool]) -> IndexRow:
+def _row(row: tuple[Any, ...], gone: dict[bytes, bool], place: str) -> IndexRow:
     """An index row. ``gone`` remembers which owners of this page are gone."""
     (
         run, root, parent, graph, fingerprint, standing, node, created, updated, due, turns, tokens, error, label,
-        waiting, owner, host, pid, born, base, base_seq,
+        waiting, owner, host, pid, born, base, base_seq, head, fixed, changing, to, at,
     ) = row  # fmt: skip
     if owner is not None and owner not in gone:
         gone[owner] = host is None or is_gone(text(host), pid, text(born))
-    return IndexRow(
+    index = IndexRow(
         text(run), text(root), _text(parent), text(graph), text(fingerprint), standing, text(node), created, updated,
-        due, turns, tokens, _text(error), text(label), None if owner is None or gone[owner] else text(owner), waiting,
-        _text(base), base_seq,
+        due, turns, tokens, _text(error), text(label), None, waiting, _text(base), base_seq,
     )  # fmt: skip
+    checksums.check_index(index, fixed, changing, head, place)
+    index.owner = None if owner is None or gone[owner] else text(owner)
+    if standing == "running":
+        index.node, index.updated = index.node if to is None else text(to), index.updated if at is None else at
+    return index
 
 
 # A running run stands where its last transition led: found from the journal's end, without its payloads.
 _ROW = f"""
-SELECT run.id, run.root, run.parent, run.graph, run.fingerprint, run.standing,
-    CASE WHEN run.standing = 'running' THEN coalesce(
-        (SELECT "to" FROM @.fact WHERE fact.run = run.id AND kind = 'transition' ORDER BY seq DESC LIMIT 1), run.node
-    ) ELSE run.node END,
-    run.created,
-    CASE WHEN run.standing = 'running' THEN coalesce(
-        (SELECT at FROM @.fact WHERE fact.run = run.id ORDER BY seq DESC LIMIT 1), run.updated
-    ) ELSE run.updated END,
+SELECT run.id, run.root, run.parent, run.graph, run.fingerprint, run.standing, run.node, run.created, run.updated,
     run.due, run.turns, run.tokens, run.error, run.label,
     (SELECT count(*) FROM @.request WHERE request.root = run.root AND (
         run.id = run.root OR request.run = run.id
         OR (request.run > run.id || '/'::bytea AND request.run < run.id || '0'::bytea)
     )),
-    tree.owner, owner.host, owner.pid, owner.born, run.base, run.base_seq
+    tree.owner, owner.host, owner.pid, owner.born, run.base, run.base_seq, run.head, run.fixed, run.sum,
+    CASE WHEN run.standing = 'running' THEN
+        (SELECT "to" FROM @.fact WHERE fact.run = run.id AND kind = 'transition' ORDER BY seq DESC LIMIT 1)
+    END,
+    CASE WHEN run.standing = 'running' THEN
+        (SELECT at FROM @.fact WHERE fact.run = run.id ORDER BY seq DESC LIMIT 1)
+    END
 FROM @.run JOIN @.run AS tree ON tree.id = run.root
 LEFT JOIN @.owner ON owner.id = tree.owner AND owner.expires > {CLOCK}
 """

@@ -4,7 +4,8 @@ Every text that a user gives is bytea: NUL and lone surrogates pass, whatever th
 Where an index over such texts could grow too large for a page, it's over their digest.
 
 Whoever writes to a tree locks its root's row first, rows in the order of their ids; sessions come after that. `mark`:
-the nonce of the writer who claimed a run last, by which a try whose answer was lost is known again.
+the nonce of the writer who claimed a run last, by which a try whose answer was lost is known again. `fixed`, `sum` and
+`head`: see ``checksums``.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ CREATE TABLE @.run (
     owner bytea, epoch bigint NOT NULL, mark text COLLATE "C", known bigint NOT NULL,
     graph bytea NOT NULL, fingerprint bytea NOT NULL, standing text COLLATE "C" NOT NULL, node bytea NOT NULL,
     created float8 NOT NULL, updated float8 NOT NULL, due float8, turns bigint NOT NULL, tokens bigint NOT NULL,
-    label bytea NOT NULL, error bytea, base bytea, base_seq bigint
+    label bytea NOT NULL, error bytea, base bytea, base_seq bigint,
+    head bigint NOT NULL, fixed bigint NOT NULL, sum bigint NOT NULL
 ) WITH (fillfactor = 80);
 CREATE INDEX run_base ON @.run (base) WHERE base IS NOT NULL;
 CREATE INDEX run_latest ON @.run (created, id) WHERE root = id;
@@ -134,7 +136,7 @@ CREATE FUNCTION @.member(
     p_payloads bytea[],
     p_parent bytea, p_graph bytea, p_fingerprint bytea, p_standing text, p_node bytea, p_created float8,
     p_updated float8, p_due float8, p_turns bigint, p_tokens bigint, p_label bytea, p_error bytea,
-    p_base bytea, p_base_seq bigint, p_owner bytea,
+    p_base bytea, p_base_seq bigint, p_head bigint, p_fixed bigint, p_sum bigint, p_owner bytea,
     p_closed bytea[], p_consumed bytea[],
     o_digests bytea[], o_keys bytea[], o_kinds bytea[], o_nodes bytea[], o_opened float8[], o_data bytea[],
     o_schemas bytea[],
@@ -155,9 +157,9 @@ BEGIN
             END IF;
         END IF;
         INSERT INTO @.run (id, root, parent, owner, epoch, known, graph, fingerprint, standing, node, created, updated,
-            due, turns, tokens, label, error, base, base_seq)
+            due, turns, tokens, label, error, base, base_seq, head, fixed, sum)
         VALUES (p_run, p_root, p_parent, p_owner, p_epoch, 0, p_graph, p_fingerprint, p_standing, p_node, p_created,
-            p_updated, p_due, p_turns, p_tokens, p_label, p_error, p_base, p_base_seq)
+            p_updated, p_due, p_turns, p_tokens, p_label, p_error, p_base, p_base_seq, p_head, p_fixed, p_sum)
         ON CONFLICT DO NOTHING;
         IF NOT FOUND THEN
             RETURN 'exists';
@@ -171,9 +173,9 @@ BEGIN
             RETURN 'refused';
         END IF;
         INSERT INTO @.run (id, root, parent, owner, epoch, known, graph, fingerprint, standing, node, created, updated,
-            due, turns, tokens, label, error)
+            due, turns, tokens, label, error, head, fixed, sum)
         SELECT p_run, p_root, p_parent, NULL, 0, 0, p_graph, p_fingerprint, p_standing, p_node, p_created, p_updated,
-            p_due, p_turns, p_tokens, p_label, p_error
+            p_due, p_turns, p_tokens, p_label, p_error, p_head, p_fixed, p_sum
         FROM @.run AS tree WHERE tree.id = p_root AND tree.root = p_root AND tree.epoch = p_epoch
             AND tree.owner IS NOT NULL AND NOT EXISTS (SELECT 1 FROM @.fact WHERE run = p_run)
         ON CONFLICT DO NOTHING;
@@ -190,7 +192,8 @@ BEGIN
         END IF;
         IF p_standing IS NOT NULL THEN
             UPDATE @.run SET graph = p_graph, fingerprint = p_fingerprint, standing = p_standing, node = p_node,
-                updated = p_updated, due = p_due, turns = p_turns, tokens = p_tokens, label = p_label, error = p_error
+                updated = p_updated, due = p_due, turns = p_turns, tokens = p_tokens, label = p_label, error = p_error,
+                head = p_head, sum = p_sum
             WHERE id = p_run;
         END IF;
     END IF;
@@ -345,12 +348,14 @@ END $body$;
 
 _MARK = """
 CREATE TABLE @.flowcore_store (version int NOT NULL);
-INSERT INTO @.flowcore_store VALUES (1);
+INSERT INTO @.flowcore_store VALUES (2);
 """
 
-STEPS = (_TABLES + _FUNCTIONS + _MARK,)
+STEPS = ("", _TABLES + _FUNCTIONS + _MARK)
 """What leads from each version to the next, an empty schema being version 0. A step is never changed once it was
 released; it ends with writing its version."""
+OLDEST = 2
+"""The oldest version that can be read. 1, from before the first release, had no checksums."""
 
 
 class Names:
@@ -406,7 +411,7 @@ async def prepare(connection: AsyncConnection, names: Names, place: str) -> None
         version = await _version(connection, names, place)
         if version == 0 and not await _one(connection, _HAS_SCHEMA, names.schema):
             await connection.execute(names.create())
-        for step in STEPS[version:]:
+        for step in filter(None, STEPS[version:]):
             await connection.execute(names.script(step))
 
 
@@ -419,6 +424,11 @@ async def _version(connection: AsyncConnection, names: Names, place: str) -> int
     if version > len(STEPS):
         raise StoreError(
             f"{place}: a newer flowcore wrote it (schema {version}, this one knows {len(STEPS)}); update flowcore"
+        )
+    if 0 < version < OLDEST:
+        raise StoreError(
+            f"{place}: it is of schema version {version}, from before flowcore's first release, and this one reads"
+            f" {OLDEST} and above; give the store another schema="
         )
     return version
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from flowcore.errors import RunConflict, StoreError
 from flowcore.graph.values import dumps
 from flowcore.machine.wire import Row
-from flowcore.stores import checks
+from flowcore.stores import checks, checksums
 from flowcore.stores.base import LEASE_SECONDS, Append, Claim, IndexRow, Letter, OpenRequest, Owner, is_gone
 from flowcore.stores.postgres_pool import Connection, Job, driver
 from flowcore.stores.postgres_schema import CLOCK, Names
@@ -90,7 +90,7 @@ def pack(member: Append, sealing: Sealing | None) -> Packed:
     if size > MAX_BYTES:
         raise StoreError(f"run '{run}': fact {facts[0].seq} and what comes with it is larger than {MAX_BYTES} bytes")
     sessions = frozenset(one[0] for one in items)
-    index = _index(run, _index_of(member))
+    index = _index(member, _index_of(member), member.root, forks=False)
     return Packed(member, plain, rows, given, index, sessions, size, sealing, items if sealing is not None else [])
 
 
@@ -106,7 +106,8 @@ def _pack_rest(member: Append, sealing: Sealing | None) -> tuple[dict[str, Any],
             i = counts.get((write.session, write.seq), 0)
             counts[write.session, write.seq] = i + 1
             name = utf8(write.session)
-            items.append((name, digest(run, b"%d" % write.seq, b"%d" % i, name), dumps(item)))
+            data = dumps(item) if sealing is not None else sealed(dumps(item), item_place(write.session, 0), None)
+            items.append((name, digest(run, b"%d" % write.seq, b"%d" % i, name), data))
     plain = items if sealing is None else []
     given = {
         "closed": [digest(run, utf8(key)) for key in member.closed],
@@ -145,23 +146,27 @@ def _check_numbers(run: str, *numbers: int) -> None:
             raise StoreError(f"run '{run}': the number {number} is too large for the store")
 
 
-def _index(run: str, index: IndexRow | None) -> dict[str, Any]:
-    """An index row as parameters; without one, none of it changes."""
+def _index(member: Append, index: IndexRow | None, root: str, forks: bool) -> dict[str, Any]:
+    """An index row as parameters; without one, none of it changes. ``forks``: it may be a fork's first."""
     if index is None:
         return _NO_INDEX
+    run, head = member.run, member.facts[-1].seq
+    base, base_seq = (index.base, index.base_seq) if forks else (None, None)
     _check_numbers(run, index.turns, index.tokens, index.base_seq or 0)
     return {
+        "head": head, "sum": checksums.changing_sum(run, index, head),
+        "fixed": checksums.fixed_sum(run, root, index.parent, index.created, base, base_seq),
         "parent": optional(index.parent), "graph": utf8(index.graph), "fingerprint": utf8(index.fingerprint),
         "standing": index.standing, "node": utf8(index.node), "created": float(index.created),
         "updated": float(index.updated), "due": None if index.due is None else float(index.due),
         "turns": index.turns, "tokens": index.tokens, "label": utf8(index.label), "error": optional(index.error),
-        "base": optional(index.base), "base_seq": index.base_seq,
+        "base": optional(base), "base_seq": base_seq,
     }  # fmt: skip
 
 
 _NO_INDEX: dict[str, Any] = dict.fromkeys(
     ("parent", "graph", "fingerprint", "standing", "node", "created", "updated", "due", "turns", "tokens", "label",
-     "error", "base", "base_seq")
+     "error", "base", "base_seq", "head", "fixed", "sum")
 )  # fmt: skip
 _NOTHING: dict[str, Any] = {
     name: []
@@ -191,7 +196,8 @@ SELECT @.member(
     %(tos)b::bytea[], %(ats)b::float8[], %(payloads)b::bytea[],
     %(parent)b::bytea, %(graph)b::bytea, %(fingerprint)b::bytea, %(standing)b::text, %(node)b::bytea,
     %(created)b::float8, %(updated)b::float8, %(due)b::float8, %(turns)b::bigint, %(tokens)b::bigint,
-    %(label)b::bytea, %(error)b::bytea, %(base)b::bytea, %(base_seq)b::bigint, %(owner)b::bytea,
+    %(label)b::bytea, %(error)b::bytea, %(base)b::bytea, %(base_seq)b::bigint,
+    %(head)b::bigint, %(fixed)b::bigint, %(sum)b::bigint, %(owner)b::bytea,
     %(closed)b::bytea[], %(consumed)b::bytea[],
     %(o_digests)b::bytea[], %(o_keys)b::bytea[], %(o_kinds)b::bytea[], %(o_nodes)b::bytea[], %(o_opened)b::float8[],
     %(o_data)b::bytea[], %(o_schemas)b::bytea[],
@@ -235,7 +241,8 @@ def _first(packed: Packed, root: str, owner: Owner | None, epoch: int, nonce: st
         checks.check_run_id(index.base)
     checks.first_seq(member, index)
     given = _parameters(packed, root, epoch, nonce)
-    return {**given, **_index(member.run, index), "admit": True, "owner": None if owner is None else utf8(owner.id)}
+    indexed = _index(member, index, root, forks=True)
+    return {**given, **indexed, "admit": True, "owner": None if owner is None else utf8(owner.id)}
 
 
 def _admitted(run: str, given: dict[str, Any], told: str) -> None:
@@ -374,11 +381,17 @@ async def append(connection: Connection, names: Names, group: Group) -> list[lis
             good = [word == "done" for word in next(verdicts)]
         found.append(
             [
-                None if done else await _refusal(connection, names, one, claim)
-                for one, done in zip(batch, good, strict=True)
+                None if done else await _refusal(connection, names, one, claim, _passed(one, batch, good, number))
+                for number, (one, done) in enumerate(zip(batch, good, strict=True))
             ]
         )
     return found
+
+
+def _passed(refused: Packed, batch: Sequence[Packed], good: Sequence[bool], number: int) -> bool:
+    """Whether a later member of the batch wrote what this one, the ``number``-th, was refused for."""
+    later = list(zip(batch, good, strict=True))[number + 1 :]
+    return any(did and one.member.run == refused.member.run for one, did in later)
 
 
 async def _add_sealed(connection: Connection, names: Names, packed: Packed) -> None:
@@ -421,10 +434,13 @@ def _facts(group: Group) -> list[tuple[Any, ...]]:
     ]  # fmt: skip
 
 
-async def _refusal(connection: Connection, names: Names, packed: Packed, claim: Claim) -> Exception | None:
-    """Why a member was not written; None if that's because all of it was written before."""
+async def _refusal(
+    connection: Connection, names: Names, packed: Packed, claim: Claim, passed: bool
+) -> Exception | None:
+    """Why a member was not written; None if that's because all of it was written before. ``passed``: what is there
+    now, another member wrote after it."""
     member, rows = packed.member, packed.rows
-    if await _written(connection, names, packed, claim.nonce):
+    if not passed and await _written(connection, names, packed, claim.nonce):
         return None
     found = await connection.execute(
         names.sql(_STATE), {"root": utf8(member.root), "run": utf8(member.run)}, binary=True
@@ -566,7 +582,8 @@ def session_write(names: Names, session: bytes, items: list[bytes], sealing: Sea
         async with connection.pipeline(), connection.transaction():
             await _lock(connection, names, [], {session})
             if sealing is None:
-                await connection.execute(names.sql(_ADD), (session, items))
+                kept = [sealed(item, item_place(text(session), 0), None) for item in items]
+                await connection.execute(names.sql(_ADD), (session, kept))
             else:
                 given = await _positioned(connection, names, [(session, None, item) for item in items], sealing)
                 await connection.execute(names.sql(_ADD_SEALED), (None, *given), binary=True)

@@ -1,7 +1,7 @@
 """What a user may have said, as the bytes that a store keeps, and the place where something may seal them.
 
-Every store makes its bytes here, whatever it keeps them in. A sealed record is bound to its place: what stands beside
-it in the row, so that it can't be read anywhere else.
+Every store makes its bytes here, whatever it keeps them in. A record is bound to its place, what stands beside it in
+the row, so that it can't be read anywhere else: sealed by who encrypts it, else by a checksum.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from flowcore.graph.values import loads
 from flowcore.machine.facts import Fact
 from flowcore.machine.wire import Row
 from flowcore.stores import checks
+from flowcore.stores.checksums import checked, checked_row, summed, summed_row
 
 Bound: TypeAlias = tuple[str | int | None, ...]
 """Where a record stands: what it is, and what names it."""
@@ -59,7 +60,9 @@ def named(place: Bound) -> str:
 def encode_fact(run: str, fact: Fact, sealing: Sealing | None) -> Row:
     """A fact as a row. Raises StoreError where a value in it isn't JSON."""
     row = checks.encode_fact(run, fact)
-    return row if sealing is None else row._replace(payload=sealing.seal(row.payload, fact_place(run, row)))
+    if sealing is None:
+        return summed_row(run, row)
+    return row._replace(payload=sealing.seal(row.payload, fact_place(run, row)))
 
 
 def decode_fact(run: str, where: str, row: Row, sealing: Sealing | None) -> Fact:
@@ -69,12 +72,9 @@ def decode_fact(run: str, where: str, row: Row, sealing: Sealing | None) -> Fact
         told = f"run '{run}' in {where}: fact {row.seq} of kind '{row.kind}'"
         row = row._replace(payload=sealing.open(row.payload, fact_place(run, row), told))
         return checks.decode_row(run, where, row)
-    try:
-        return checks.decode_row(run, where, row)
-    except StoreError:
-        if not is_sealed(row.payload):
-            raise
-        raise StoreError(f"run '{run}' in {where}: fact {row.seq} {_SEALED}") from None
+    if is_sealed(row.payload):
+        raise StoreError(f"run '{run}' in {where}: fact {row.seq} {_SEALED}")
+    return checks.decode_row(run, where, checked_row(run, row, f"run '{run}' in {where}: fact {row.seq}"))
 
 
 def is_sealed(data: object) -> bool:
@@ -84,19 +84,26 @@ def is_sealed(data: object) -> bool:
 
 def sealed(data: bytes, place: Bound, sealing: Sealing | None) -> bytes:
     """Bytes as they're kept."""
-    return data if sealing is None else sealing.seal(data, place)
+    return summed(data, _known(place)) if sealing is None else sealing.seal(data, place)
 
 
 def value(data: bytes, place: Bound, sealing: Sealing | None, where: str) -> Any:
     """The value of JSON bytes as they're kept. Raises StoreError, beginning with ``where``, for anything else."""
     if sealing is not None:
         data = sealing.open(data, place, where)
+    elif is_sealed(data):
+        raise StoreError(f"{where}: it {_SEALED}")
+    else:
+        data = checked(data, _known(place), where)
     try:
         return loads(data)
     except (ValueError, RecursionError, AttributeError) as error:
-        if is_sealed(data):
-            raise StoreError(f"{where}: it {_SEALED}") from None
         raise StoreError(f"{where}: it isn't JSON ({error})") from None
+
+
+def _known(place: Bound) -> Bound:
+    """What is known of a place before it's written to: not the position of a session's item."""
+    return place[:2] if place[0] == "item" else place
 
 
 _SEALED = "is encrypted; open the store as EncryptedStore(store, key=…), or by an address that begins with 'encrypted+'"

@@ -200,7 +200,7 @@ class SqliteStore:
     async def get(self, run: str) -> IndexRow:
         """One run's index row. Raises RunNotFound."""
         checks.check_run_id(run)
-        return await self._open().read(partial(sqlite_read.get, run=run))
+        return await self._open().read(partial(sqlite_read.get, run=run, path=self.path))
 
     async def runs(
         self,
@@ -211,17 +211,17 @@ class SqliteStore:
         after: str | None = None,
     ) -> Page:
         """Root runs, the latest first, or with ``root`` the runs of one tree, the oldest first. Reads no journal."""
-        query = partial(sqlite_read.runs, standing=standing, root=root, limit=limit, after=after)
+        query = partial(sqlite_read.runs, standing=standing, root=root, limit=limit, after=after, path=self.path)
         return await self._open().read(query)
 
     async def find(self, prefix: str, *, root: str | None = None, limit: int = 20) -> list[IndexRow]:
         """Root runs, or those of one tree, whose ids begin so, in the order of their ids."""
         checks.check_run_id(prefix)
-        return await self._open().read(partial(sqlite_read.find, prefix=prefix, root=root, limit=limit))
+        return await self._open().read(partial(sqlite_read.find, prefix=prefix, root=root, limit=limit, path=self.path))
 
     async def abandoned(self, *, limit: int = 50, after: str | None = None) -> Page:
         """Root runs that should move and that nobody moves, the oldest first."""
-        return await self._open().read(partial(sqlite_read.abandoned, limit=limit, after=after))
+        return await self._open().read(partial(sqlite_read.abandoned, limit=limit, after=after, path=self.path))
 
     async def requests(self, root: str | None = None, limit: int = 100) -> list[OpenRequest]:
         """Open requests of one tree, or of all, oldest first."""

@@ -149,6 +149,8 @@ class StoreFile:
                 if self._reader is None:
                     raise StoreError(f"store file {self.path}: the store was closed meanwhile")
                 return query(self._reader)
+        except UnicodeDecodeError as error:
+            raise store_error(self.path, error) from None
         except sqlite3.Error as error:
             if not is_busy(error):
                 raise store_error(self.path, error) from error
@@ -167,7 +169,7 @@ class StoreFile:
                 return query(connection)
             finally:
                 connection.close()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise store_error(self.path, error) from error
 
     # Beginning and end
@@ -244,7 +246,7 @@ class StoreFile:
             cursor = self._connect().cursor()
             self._check_place()
             cursor.execute("BEGIN IMMEDIATE")
-            answers = [_do(task, cursor) for task in tasks]
+            answers = [_do(task, cursor, self.path) for task in tasks]
             cursor.execute("COMMIT")
             self.commits += 1
             return answers
@@ -321,7 +323,7 @@ class StoreFile:
             writer.close()
 
 
-def _do(task: _Task, cursor: sqlite3.Cursor) -> _Answer:
+def _do(task: _Task, cursor: sqlite3.Cursor, path: str) -> _Answer:
     """One task of a shared transaction: its own refusals are its own, the file's errors are raised."""
     if task.guarded:
         return _Answer(task.job(cursor), None)
@@ -333,6 +335,8 @@ def _do(task: _Task, cursor: sqlite3.Cursor) -> _Answer:
         return _Answer(value, None)
     except FlowcoreError as refusal:
         error = refusal
+    except UnicodeDecodeError as damage:
+        error = store_error(path, damage)
     except UNSTORABLE as unstorable:
         error = StoreError(f"a value can't be stored: {unstorable}")
     except sqlite3.Error:

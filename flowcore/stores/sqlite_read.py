@@ -10,7 +10,7 @@ from typing import Any
 from flowcore.errors import StoreError
 from flowcore.machine.facts import Fact
 from flowcore.machine.wire import Row
-from flowcore.stores import checks
+from flowcore.stores import checks, checksums
 from flowcore.stores.base import IndexRow, Letter, OpenRequest, Owner, Page, SessionItem, is_gone
 from flowcore.stores.sealing import (
     Bound,
@@ -41,25 +41,30 @@ def small_facts(connection: Connection, run: str, after: int, path: str, sealing
 def facts(connection: Connection, run: str, after: int, path: str, sealing: Sealing | None) -> list[Fact]:
     """A run's facts above ``after``. Raises RunNotFound, StoreError."""
     rows = connection.execute(_FACTS, (run, after)).fetchall()
+    where = f"store file {path}"
     if not rows:
-        found = connection.execute("SELECT base FROM run WHERE id = ?", (run,)).fetchone()
+        found = connection.execute("SELECT base, head FROM run WHERE id = ?", (run,)).fetchone()
         if found is None:
             raise checks.not_found(run)
-        if found[0] is not None:
+        base, head = found
+        if base is not None or head != after:  # what was added since is found now, too
             rows = connection.execute(_FACTS_OF_FORK, {"run": run, "after": after}).fetchall()
-    where = f"store file {path}"
-    found = []
+        if not rows:
+            checksums.check_head(run, where, after, head)
+    facts = []
     expected = after + 1
-    for *columns, writer in rows:
+    for *columns, writer, _ in rows:
         if columns[0] != expected:
             raise StoreError(f"run '{run}' in {where}: fact {expected} is missing; the store is damaged")
         expected += 1
-        found.append(decode_fact(writer, where, Row(*columns), sealing))
-    return found
+        facts.append(decode_fact(writer, where, Row(*columns), sealing))
+    if rows:
+        checksums.check_head(run, where, expected - 1, rows[-1][-1])
+    return facts
 
 
 _FACTS = """
-SELECT seq, kind, node, visit, "on", "to", at, payload, run FROM fact
+SELECT seq, kind, node, visit, "on", "to", at, payload, run, (SELECT head FROM run WHERE id = ?1) FROM fact
 WHERE run = ?1 AND seq > ?2 AND (SELECT base IS NULL FROM run WHERE id = ?1) ORDER BY seq"""
 # A run, what it's a fork of, and so on; and up to which fact each belongs to it.
 _LINE = """
@@ -72,7 +77,8 @@ WITH RECURSIVE line (run, upto) AS (
 """
 _OF_LINE = "FROM line JOIN fact ON fact.run = line.run AND fact.seq > :after AND fact.seq <= line.upto"
 _FACTS_OF_FORK = f"""{_LINE}
-SELECT fact.seq, kind, node, visit, "on", "to", at, payload, fact.run {_OF_LINE} ORDER BY fact.seq"""
+SELECT fact.seq, kind, node, visit, "on", "to", at, payload, fact.run, (SELECT head FROM run WHERE id = :run) {_OF_LINE}
+ORDER BY fact.seq"""
 _FACTS_SIZE = f"{_LINE} SELECT total(length(payload) + 200) {_OF_LINE}"
 
 
@@ -102,30 +108,32 @@ GROUP BY run.id ORDER BY min(letter.number)"""
 # The index
 
 
-def get(connection: Connection, run: str) -> IndexRow:
-    """One index row. Raises RunNotFound."""
+def get(connection: Connection, run: str, path: str) -> IndexRow:
+    """One index row. Raises RunNotFound, StoreError."""
     row = connection.execute(_ROW + "WHERE run.id = ?", (run,)).fetchone()
     if row is None:
         raise checks.not_found(run)
-    return _row(row, {})
+    return _row(row, {}, path)
 
 
-def runs(connection: Connection, standing: str | None, root: str | None, limit: int, after: str | None) -> Page:
+def runs(
+    connection: Connection, standing: str | None, root: str | None, limit: int, after: str | None, path: str
+) -> Page:
     """A page of root runs, latest first, or of one tree's, oldest first."""
     created, run = (math.inf if root is None else -math.inf, "") if after is None else checks.read_cursor(after)
     given = {"standing": standing, "root": root, "created": created, "run": run, "limit": limit + 1}
     rows = connection.execute(_RUNS[root is None, standing is None], given).fetchall()
     gone: dict[str, bool] = {}
-    page = [_row(row, gone) for row in rows[:limit]]
+    page = [_row(row, gone, path) for row in rows[:limit]]
     return Page(page, checks.write_cursor(page[-1]) if page and len(rows) > limit else None)
 
 
-def find(connection: Connection, prefix: str, root: str | None, limit: int) -> list[IndexRow]:
+def find(connection: Connection, prefix: str, root: str | None, limit: int, path: str) -> list[IndexRow]:
     """Root runs, or those of one tree, whose ids begin so, in the order of their ids."""
     first = utf8(prefix)
     given = {"root": root, "first": first, "end": first + b"\xff", "limit": limit}  # no text in UTF-8 has this byte
     gone: dict[str, bool] = {}
-    return [_row(row, gone) for row in connection.execute(_FIND[root is None], given)]
+    return [_row(row, gone, path) for row in connection.execute(_FIND[root is None], given)]
 
 
 def due(connection: Connection, now: float, limit: int) -> list[str]:
@@ -134,12 +142,12 @@ def due(connection: Connection, now: float, limit: int) -> list[str]:
     return [run for (run,) in rows]
 
 
-def abandoned(connection: Connection, limit: int, after: str | None) -> Page:
+def abandoned(connection: Connection, limit: int, after: str | None, path: str) -> Page:
     """A page of root runs that should move and that nobody moves, the oldest first."""
     created, run = (-math.inf, "") if after is None else checks.read_cursor(after)
     given = {"alive": _alive(connection), "created": created, "run": run, "limit": limit + 1}
     rows = connection.execute(ABANDONED, given).fetchall()
-    page = [_row(row, {}) for row in rows[:limit]]
+    page = [_row(row, {}, path) for row in rows[:limit]]
     return Page(page, checks.write_cursor(page[-1]) if page and len(rows) > limit else None)
 
 
@@ -175,33 +183,35 @@ def requests(
     return found
 
 
-def _row(row: tuple[Any, ...], gone: dict[str, bool]) -> IndexRow:
+def _row(row: tuple[Any, ...], gone: dict[str, bool], path: str) -> IndexRow:
     """An index row. ``gone`` remembers which owners of this page are gone."""
-    *columns, waiting, owner, host, pid, born, base, base_seq = row
+    *columns, waiting, owner, host, pid, born, base, base_seq, head, fixed, changing, to, at = row
     if owner is not None and owner not in gone:
         gone[owner] = host is None or is_gone(host, pid, born)
     index = IndexRow(*columns)
+    index.base, index.base_seq = base, base_seq
+    checksums.check_index(index, fixed, changing, head, f"store file {path}")
     index.owner = None if owner is None or gone[owner] else owner
     index.waiting = waiting
-    index.base, index.base_seq = base, base_seq
+    if index.standing == "running":
+        index.node, index.updated = index.node if to is None else to, index.updated if at is None else at
     return index
 
 
 # A running run stands where its last transition led: found from the journal's end, without its payloads.
 _ROW = f"""
-SELECT run.id, run.root, run.parent, run.graph, run.fingerprint, run.standing,
-    CASE WHEN run.standing = 'running' THEN coalesce(
-        (SELECT "to" FROM fact WHERE fact.run = run.id AND kind = 'transition' ORDER BY seq DESC LIMIT 1), run.node
-    ) ELSE run.node END,
-    run.created,
-    CASE WHEN run.standing = 'running' THEN coalesce(
-        (SELECT at FROM fact WHERE fact.run = run.id ORDER BY seq DESC LIMIT 1), run.updated
-    ) ELSE run.updated END,
+SELECT run.id, run.root, run.parent, run.graph, run.fingerprint, run.standing, run.node, run.created, run.updated,
     run.due, run.turns, run.tokens, run.error, run.label,
     (SELECT count(*) FROM request WHERE request.root = run.root AND (
         run.id = run.root OR request.run = run.id OR (request.run > run.id || '/' AND request.run < run.id || '0')
     )),
-    tree.owner, owner.host, owner.pid, owner.born, run.base, run.base_seq
+    tree.owner, owner.host, owner.pid, owner.born, run.base, run.base_seq, run.head, run.fixed, run.sum,
+    CASE WHEN run.standing = 'running' THEN
+        (SELECT "to" FROM fact WHERE fact.run = run.id AND kind = 'transition' ORDER BY seq DESC LIMIT 1)
+    END,
+    CASE WHEN run.standing = 'running' THEN
+        (SELECT at FROM fact WHERE fact.run = run.id ORDER BY seq DESC LIMIT 1)
+    END
 FROM run JOIN run AS tree ON tree.id = run.root
 LEFT JOIN owner ON owner.id = tree.owner AND owner.expires > {NOW}
 """

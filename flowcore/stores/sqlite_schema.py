@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from flowcore.errors import StoreError
+from flowcore.stores.sqlite_sums import add_sums
 
 Synchronous: TypeAlias = Literal["FULL", "NORMAL"]
 
@@ -64,10 +65,15 @@ CREATE INDEX session_order ON session_item (session);
 CREATE UNIQUE INDEX session_once ON session_item (run, seq, session, i) WHERE run IS NOT NULL;
 """
 _HELD = "CREATE INDEX run_held ON run (standing, created, id) WHERE owner IS NOT NULL AND root = id"
+_SUMS = """
+ALTER TABLE run ADD COLUMN head INTEGER NOT NULL DEFAULT -1;
+ALTER TABLE run ADD COLUMN fixed INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE run ADD COLUMN sum INTEGER NOT NULL DEFAULT 0;
+"""
 
-STEPS = (_TABLES, _HELD)
+STEPS = (_TABLES, _HELD, _SUMS)
 """What leads from each version to the next, an empty file being version 0; the version stands in the file header's
-user version. A step is never changed once it was released."""
+user version. A step is never changed once it was released. After the third, ``add_sums``: see ``checksums``."""
 
 
 def connect(path: str, synchronous: Synchronous, timeout: float) -> sqlite3.Connection:
@@ -76,6 +82,8 @@ def connect(path: str, synchronous: Synchronous, timeout: float) -> sqlite3.Conn
     connection.text_factory = _text
     try:
         connection.execute("PRAGMA synchronous=FULL" if synchronous == "FULL" else "PRAGMA synchronous=NORMAL")
+        connection.execute("PRAGMA cell_size_check=ON")  # as SQLite advises for files that one doesn't trust
+        connection.execute("PRAGMA trusted_schema=OFF")
     except BaseException:
         connection.close()
         raise
@@ -135,6 +143,8 @@ def _prepare(connection: sqlite3.Connection, path: str) -> None:
     for step in STEPS[_version(connection, path) :]:
         for statement in step.split(";"):
             connection.execute(statement)
+        if step == _SUMS:
+            add_sums(connection)
     connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version={len(STEPS)}")
     connection.execute("COMMIT")
@@ -165,6 +175,8 @@ def store_error(path: str, error: Exception) -> StoreError:
         return StoreError(f"store file {path}: it is not a database, so not a flowcore store; give another path")
     if code == sqlite3.SQLITE_BUSY:
         return StoreError(f"store file {path}: another process kept it locked for the whole busy_timeout ({error})")
+    if isinstance(error, UnicodeDecodeError):
+        return StoreError(f"store file {path}: a text in it isn't UTF-8; the store is damaged")
     return StoreError(f"store file {path}: {error}")
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from flowcore.errors import FlowcoreError, StoreError
 from flowcore.graph.values import dumps
 from flowcore.machine.wire import Row
-from flowcore.stores import checks
+from flowcore.stores import checks, checksums
 from flowcore.stores.base import LEASE_SECONDS, Append, Claim, IndexRow, Letter, Owner, is_gone
 from flowcore.stores.sealing import Sealing, encode_fact, item_place, request_place, sealed, value
 from flowcore.stores.sqlite_schema import NOW, utf8
@@ -106,7 +106,9 @@ def _new(cursor: Cursor, packed: Packed, root: str, lease: tuple[str | None, int
     if index.base is not None:
         _check_base(cursor, member.run, index.base, index.base_seq or 0)
     checks.first_seq(member, index)
-    row = (member.run, root, index.parent, *lease, *_columns(index), index.created, index.base, index.base_seq)
+    fixed = checksums.fixed_sum(member.run, root, index.parent, index.created, index.base, index.base_seq)
+    columns = _columns(member.run, index, packed.rows)
+    row = (member.run, root, index.parent, *lease, *columns, index.created, fixed, index.base, index.base_seq)
     try:
         cursor.execute(_NEW_RUN, row)
     except sqlite3.IntegrityError:
@@ -214,8 +216,9 @@ def _write_all(cursor: Cursor, packed: Packed, claim: Claim) -> bool:
         if cursor.execute("SELECT 1 FROM run WHERE id = ?", (member.run,)).fetchone():
             return False
         index = checks.first_index(member)
-        row = (member.run, index.parent, *_columns(index), index.created, member.root, claim.epoch)
-        cursor.execute(_NEW_CHILD, row)
+        fixed = checksums.fixed_sum(member.run, member.root, index.parent, index.created, None, None)
+        columns = _columns(member.run, index, rows)
+        cursor.execute(_NEW_CHILD, (member.run, index.parent, *columns, index.created, fixed, member.root, claim.epoch))
         if cursor.rowcount != 1:
             return False
     if not _write_first(cursor, packed, claim):
@@ -223,7 +226,7 @@ def _write_all(cursor: Cursor, packed: Packed, claim: Claim) -> bool:
     if len(rows) > 1:
         cursor.executemany(_FACT, [_fact(member.run, row, claim.nonce) for row in rows[1:]])
     if member.index is not None and rows[0].seq:
-        cursor.execute(_INDEX, (*_columns(member.index), member.run))
+        cursor.execute(_INDEX, (*_columns(member.run, member.index, rows), member.run))
     _write_rest(cursor, packed)
     return True
 
@@ -271,7 +274,8 @@ def _write_rest(cursor: Cursor, packed: Packed) -> None:
 def _add_items(cursor: Cursor, items: Sequence[Item], sealing: Sealing | None) -> None:
     """Add items; sealed ones are bound to their positions, so these are chosen here."""
     if sealing is None:
-        cursor.executemany(_ITEM, [(utf8(session), *rest) for session, *rest in items])
+        kept = [(utf8(one[0]), *one[1:4], sealed(one[4], item_place(one[0], 0), None)) for one in items]
+        cursor.executemany(_ITEM, kept)
         return
     (last,) = cursor.execute(_LAST_POSITION).fetchone()
     cursor.executemany(
@@ -293,11 +297,13 @@ def _head(cursor: Cursor, run: str) -> int:
     return -1 if head is None else int(head)
 
 
-def _columns(index: IndexRow) -> tuple[Any, ...]:
+def _columns(run: str, index: IndexRow, rows: Sequence[Row]) -> tuple[Any, ...]:
     """What may change in an index row, in the order of _INDEX, _NEW_RUN and _NEW_CHILD."""
+    head = rows[-1].seq
     return (
         index.graph, index.fingerprint, index.standing, index.node, index.updated, index.due, index.turns,
         index.tokens, utf8(index.label), None if index.error is None else utf8(index.error),
+        head, checksums.changing_sum(run, index, head),
     )  # fmt: skip
 
 
@@ -311,16 +317,18 @@ AND (?2 = 0 OR EXISTS (SELECT 1 FROM fact WHERE run = ?1 AND seq = ?2 - 1))"""
 _WRITTEN = "SELECT count(*) FROM fact WHERE run = ? AND seq BETWEEN ? AND ? AND nonce = ?"
 _NEW_RUN = """
 INSERT INTO run (id, root, parent, owner, epoch, known,
-graph, fingerprint, standing, node, updated, due, turns, tokens, label, error, created, base, base_seq)
-VALUES (?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, CAST(? AS TEXT), CAST(? AS TEXT), ?, ?, ?)"""
+graph, fingerprint, standing, node, updated, due, turns, tokens, label, error, head, sum, created, fixed, base,
+base_seq)
+VALUES (?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, CAST(? AS TEXT), CAST(? AS TEXT), ?, ?, ?, ?, ?, ?)"""
 _NEW_CHILD = """
 INSERT INTO run (id, root, parent, owner, epoch, known,
-graph, fingerprint, standing, node, updated, due, turns, tokens, label, error, created)
-SELECT ?1, ?14, ?2, NULL, 0, 0, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, CAST(?11 AS TEXT), CAST(?12 AS TEXT), ?13
-FROM run AS tree WHERE tree.id = ?14 AND tree.root = ?14 AND tree.epoch = ?15 AND tree.owner IS NOT NULL"""
+graph, fingerprint, standing, node, updated, due, turns, tokens, label, error, head, sum, created, fixed)
+SELECT ?1, ?17, ?2, NULL, 0, 0, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, CAST(?11 AS TEXT), CAST(?12 AS TEXT), ?13, ?14, ?15,
+?16
+FROM run AS tree WHERE tree.id = ?17 AND tree.root = ?17 AND tree.epoch = ?18 AND tree.owner IS NOT NULL"""
 _INDEX = """
 UPDATE run SET graph = ?, fingerprint = ?, standing = ?, node = ?, updated = ?, due = ?, turns = ?, tokens = ?,
-label = CAST(? AS TEXT), error = CAST(? AS TEXT) WHERE id = ?"""
+label = CAST(? AS TEXT), error = CAST(? AS TEXT), head = ?, sum = ? WHERE id = ?"""
 _OPEN = """
 INSERT OR REPLACE INTO request (root, run, key, kind, node, opened, data, schema)
 VALUES (?, ?, CAST(? AS TEXT), ?, ?, ?, ?, ?)"""

@@ -12,6 +12,7 @@ from stores_postgres import new_store, server
 from flowcore.machine.wire import Row, decode
 from flowcore.stores import MemoryStore, PostgresStore, SqliteStore
 from flowcore.stores.base import Append, IndexRow, Owner, Store
+from flowcore.stores.checksums import checked_row, summed_row
 
 
 def file_from(text: str, path: Path) -> Path:
@@ -30,7 +31,10 @@ def rows_of(path: Path) -> dict[str, list[Row]]:
     for run, *rest in connection.execute(
         'SELECT run, seq, kind, node, visit, "on", "to", at, payload FROM fact ORDER BY run, seq'
     ):
-        found.setdefault(run, []).append(Row(*rest))
+        row = Row(*rest)
+        if not row.payload.startswith(b"{"):  # the file was opened, and so everything in it is behind its checksum
+            row = checked_row(run, row, "golden")
+        found.setdefault(run, []).append(row)
     connection.close()
     return found
 
@@ -68,8 +72,10 @@ async def _all(store: Store, root: str | None) -> list[IndexRow]:
 
 
 def _put(into: Any, rows: dict[str, list[Row]]) -> None:
-    """Put the very bytes of the file in the place of those that this version made of the same facts."""
-    for run, own in rows.items():
+    """Put the very bytes of the file, behind their checksums, in the place of those that this version made of the same
+    facts."""
+    for run, raw in rows.items():
+        own = [summed_row(run, row) for row in raw]
         if isinstance(into, MemoryStore):
             into._journals[run].facts[:] = own
             continue

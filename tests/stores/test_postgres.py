@@ -22,8 +22,8 @@ from stores_postgres import Cutter, new_store, server
 from flowcore import END, START, Context, Goto, Graph, State, node, start
 from flowcore.errors import StoreError, UserError
 from flowcore.machine.facts import Effect
-from flowcore.stores import PostgresStore, open_store, postgres_pool, postgres_read
-from flowcore.stores.base import Letter, SessionWrite
+from flowcore.stores import PostgresStore, checksums, open_store, postgres_pool, postgres_read
+from flowcore.stores.base import IndexRow, Letter, SessionWrite
 from flowcore.testing import kill_everywhere
 from flowcore.testing.store_suite.making import asking, begin, member, move, owner, question, row
 
@@ -424,7 +424,10 @@ async def test_a_newer_schema_is_refused_and_both_versions_are_named() -> None:
     await store.due(0.0)
     await store.close()
     server().ask(f'UPDATE "{store._names.schema}".flowcore_store SET version = 7')
-    with pytest.raises(StoreError, match=r"newer flowcore wrote it \(schema 7, this one knows 1\)"):
+    with pytest.raises(StoreError, match=r"newer flowcore wrote it \(schema 7, this one knows 2\)"):
+        await store.due(0.0)
+    server().ask(f'UPDATE "{store._names.schema}".flowcore_store SET version = 1')
+    with pytest.raises(StoreError, match="schema version 1, from before flowcore's first release"):
         await store.due(0.0)
     await store.close()
 
@@ -469,10 +472,21 @@ async def test_a_page_of_100_000_runs_is_read_by_an_index_and_reads_no_journal()
     store = new_store()
     await store.due(0.0)
     schema = f'"{store._names.schema}"'
+    fixed, sums = [], []
+    for n in range(1, 100_001):
+        standing: Any = "done" if n % 3 else "waiting"
+        one = IndexRow(f"run{n}", f"run{n}", None, "g", "f", standing, "n", n, n, turns=1, tokens=1)
+        fixed.append(checksums.fixed_sum(one.run, one.run, None, n, None, None))
+        sums.append(checksums.changing_sum(one.run, one, 0))
     server().ask(
         f"""INSERT INTO {schema}.run SELECT name, name, NULL, NULL, 1, NULL, 0, 'g', 'f',
-        CASE WHEN n % 3 = 0 THEN 'waiting' ELSE 'done' END, 'n', n, n, NULL, 1, 1, '', NULL, NULL, NULL
-        FROM (SELECT n, convert_to('run' || n, 'UTF8') AS name FROM generate_series(1, 100000) AS n) AS made"""
+        CASE WHEN n %% 3 = 0 THEN 'waiting' ELSE 'done' END, 'n', n, n, NULL, 1, 1, '', NULL, NULL, NULL, 0, fixed, sum
+        FROM (
+            SELECT n, fixed, sum, convert_to('run' || n, 'UTF8') AS name
+            FROM unnest(%s::bigint[], %s::bigint[]) WITH ORDINALITY AS one (fixed, sum, n)
+        ) AS made""",
+        fixed,
+        sums,
     )
     page = await store.runs(standing="waiting", limit=50)
     assert [one.run for one in page.runs[:2]] == ["run99999", "run99996"]

@@ -178,15 +178,22 @@ def test_a_process_may_end_without_closing(tmp_path: Path) -> None:
     [
         ("UPDATE fact SET payload = x'00ff' WHERE seq = 1", "fact 1"),
         ("UPDATE fact SET payload = 7 WHERE seq = 1", "fact 1"),
-        ("UPDATE fact SET kind = 'unheard' WHERE seq = 1", "no such kind"),
+        ("UPDATE fact SET kind = 'unheard' WHERE seq = 1", "fact 1: its checksum doesn't fit"),
+        ("UPDATE fact SET at = at + 1 WHERE seq = 1", "fact 1: its checksum doesn't fit"),
+        (
+            "UPDATE fact SET payload = (SELECT payload FROM fact WHERE seq = 2) WHERE seq = 0",
+            "fact 0: its checksum doesn't fit",
+        ),
         ("DELETE FROM fact WHERE seq = 1", "fact 1 is missing"),
+        ("DELETE FROM fact WHERE seq = 2", "fact 2 is missing"),
+        ("DELETE FROM fact", "fact 0 is missing"),
     ],
 )
 async def test_a_damaged_journal_is_an_error_that_names_run_and_file(
     sqlite: SqliteStore, damage: str, said: str
 ) -> None:
     claim = await sqlite.admit(begin("r"), ME)
-    await sqlite.append([member("r", move(1), move(2))], claim)
+    await sqlite.append([member("r", move(1), move(2), index=row("r"))], claim)
     with file_of(sqlite) as connection:
         connection.execute(damage)
     with pytest.raises(StoreError, match=said) as caught:
