@@ -417,9 +417,11 @@ async def prepare(connection: AsyncConnection, names: Names, place: str) -> None
 
 async def _version(connection: AsyncConnection, names: Names, place: str) -> int:
     version = 0
-    if await _one(connection, _HAS_TABLE, names.schema, "flowcore_store"):
+    found = await connection.execute(_TABLES_THERE, (names.schema, [_KNOWN_BY, *_OURS]))  # one look: others make them
+    there = {name for (name,) in await found.fetchall()}
+    if _KNOWN_BY in there:
         version = await _one(connection, names.script("SELECT max(version) FROM @.flowcore_store")) or 0
-    elif await _one(connection, _HAS_TABLE, names.schema, "run", "fact", "kept", "owner", "letter", "request"):
+    elif there:
         raise StoreError(f"{place}: the schema has another application's tables; give the store another schema=")
     if version > len(STEPS):
         raise StoreError(
@@ -434,12 +436,13 @@ async def _version(connection: AsyncConnection, names: Names, place: str) -> int
 
 
 async def _one(connection: AsyncConnection, sql: str | bytes, *given: str) -> int:
-    parameters = (given[0], list(given[1:])) if len(given) > 1 else given
-    row = await (await connection.execute(sql, parameters or None)).fetchone()
+    row = await (await connection.execute(sql, given or None)).fetchone()
     return int(row[0] or 0) if row else 0
 
 
 _HAS_SCHEMA = "SELECT count(*) FROM pg_catalog.pg_namespace WHERE nspname = %s"
-_HAS_TABLE = """
-SELECT count(*) FROM pg_catalog.pg_class JOIN pg_catalog.pg_namespace ON pg_namespace.oid = relnamespace
+_KNOWN_BY = "flowcore_store"
+_OURS = ("run", "fact", "kept", "owner", "letter", "request")
+_TABLES_THERE = """
+SELECT relname FROM pg_catalog.pg_class JOIN pg_catalog.pg_namespace ON pg_namespace.oid = relnamespace
 WHERE nspname = %s AND relname = ANY (%s)"""
