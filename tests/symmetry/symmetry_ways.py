@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from symmetry_scripts import Script
-from symmetry_world import Outside, World
+from symmetry_world import OUTSIDE, Outside, World
 
 from flowcore import MemoryStore, Options, Runner, RunState, ToolApprovalItem, UserError
 from flowcore.engine.run import Run, answer, load, resume, send
@@ -18,7 +18,7 @@ from flowcore.errors import BudgetExceeded, MaxTurnsExceeded
 from flowcore.faces.results import RunResult, RunResultBase, RunResultStreaming
 from flowcore.faces.runner import _Going
 from flowcore.faces.stream import RunItemStreamEvent
-from flowcore.machine.facts import Effect, Intent, Rested, Resumed, Signal, Transition
+from flowcore.machine.facts import Effect, Fact, Intent, Rested, Resumed, Signal, Transition
 from flowcore.sessions.store import StoreSession
 from flowcore.testing import Crash, CrashingStore, journals, walk_form
 from flowcore.tracing import TracingProcessor, set_trace_processors
@@ -56,7 +56,8 @@ class Kept(TracingProcessor):
 
 @dataclass
 class Seen:
-    """What one way observed. ``rests``: each time that the run rested. ``walk``: the normal form of the journals."""
+    """What one way observed. ``rests``: each time that the run rested. ``walk``: the normal form of the journals.
+    ``doubted``: one of its runs failed while nobody could say whether an effect had happened."""
 
     rests: list[dict[str, Any]] = field(default_factory=list)
     hooks: list[Any] = field(default_factory=list)
@@ -66,6 +67,7 @@ class Seen:
     inside: dict[str, Any] = field(default_factory=dict)
     session: Any = None
     walk: Any = None
+    doubted: bool = False
 
     @property
     def end(self) -> dict[str, Any]:
@@ -232,6 +234,7 @@ class Way:
 
     async def go(self) -> Seen:
         """Run it; what it observed."""
+        OUTSIDE.set(self.outside)
         await self.outside.prepare()
         set_trace_processors([self.kept])
         try:
@@ -279,7 +282,8 @@ class Way:
         seen.spans = {one["id"]: one for one in self.kept.ended}
         seen.traces = self.kept.traces
         if self.run is not None:
-            seen.walk = walk_form(await journals(self.run.store, self.run.id))
+            found = await journals(self.run.store, self.run.id)
+            seen.walk, seen.doubted = walk_form(found), any(map(doubted, found.values()))
             if self.outside.elsewhere is None and self.script.session != "none":
                 seen.session = await StoreSession("s", self.run.store).get_items()
         if self.outside.elsewhere is not None:
@@ -657,10 +661,13 @@ def without_values(told: Any) -> Any:
     return [without_values(one) for one in told] if isinstance(told, list) else told
 
 
-def doubted(seen: Seen) -> bool:
-    """Whether a run failed because nobody can say if an effect happened, and its tool wants it so."""
-    error = seen.end["error"] or {}
-    return "EffectInDoubt" in (error.get("type"), error.get("message", "").partition(":")[0])
+def doubted(facts: list[Fact]) -> bool:
+    """Whether a run rests as failed because nobody can say if an effect happened, or beside one of which they can't."""
+    last = facts[-1]
+    if not isinstance(last, Rested) or last.error is None:
+        return False
+    told = last.error["message"].partition(":")[0]
+    return "EffectInDoubt" in (last.error["kind"], told) or "in_doubt" in last.error
 
 
 def same_walked(there: Seen, here: Seen) -> None:

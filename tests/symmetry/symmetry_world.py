@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from contextvars import ContextVar
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
@@ -14,6 +16,7 @@ from symmetry_scripts import Call, Go, Guard, Handoff, Reply, Script, Tool
 from flowcore import (
     Agent,
     AgentHooks,
+    FunctionTool,
     GuardrailFunctionOutput,
     HandoffInputData,
     InputGuardrail,
@@ -148,6 +151,10 @@ class Outside:
         where = HERE.get()
         assert where is not None
         self.hooks.append((where.run, whose, name, *told))
+
+
+OUTSIDE: ContextVar[Outside] = ContextVar("outside")
+"""What is outside of the way that goes now."""
 
 
 class _RunHooks(RunHooks):
@@ -305,61 +312,67 @@ class World:
     # -- tools -----------------------------------------------------------------------------------------------------
 
     def _tool(self, one: Tool) -> Any:
-        approval: Any = {"never": False, "always": True, "sometimes": _sometimes}[one.approval]
-        if one.does == "agent":
-            more: dict[str, Any] = {} if one.words else {"failure_error_function": None}
-            if one.reads:
-                more["custom_output_extractor"] = _extract
-            return self.helpers[one.helper].as_tool(
-                one.name, "Helps.", needs_approval=approval, max_turns=4,
-                hooks=_RunHooks(self.outside) if self.script.hooks else None, parameters=X, **more,
-            )  # fmt: skip
-        outside = self.outside
-
-        def note(context: Any) -> None:
-            outside.living()
-            outside.executed.append(context.idempotency_key)
-            span = get_current_span()
-            outside.seen[context.idempotency_key, "none" if span is None else span.span_id] += 1
-
-        async def act(context: ToolContext[Any], x: int) -> Any:
-            """Do it."""
-            note(context)
-            for _ in range(one.steps):
-                await asyncio.sleep(0)
-            if one.does in ("slow", "slow raises"):
-                await asyncio.Event().wait()
-            if one.does in ("raise", "told", "worded"):
-                raise Boom(f"{one.name} {x}")
-            if one.does == "flaky" and await outside.failures(context.idempotency_key) == 0:
-                raise Boom(f"{one.name} once")
-            return {"gave": x} if one.does == "data" else f"{one.name} gave {x}"
-
-        def act_sync(context: ToolContext[Any], x: int) -> Any:
-            """Do it."""
-            note(context)
-            if one.does in ("raise", "told"):
-                raise Boom(f"{one.name} {x}")
-            return {"gave": x} if one.does == "data" else f"{one.name} gave {x}"
-
-        options: dict[str, Any] = {}
-        if one.does in ("raise", "flaky"):
-            options["failure_error_function"] = None
-        elif one.does == "worded":
-            options["failure_error_function"] = lambda context, error: f"sorry: {error}"
-        elif one.does in ("slow", "slow raises"):
-            raises = one.does == "slow raises"
-            options.update(timeout=0.001, timeout_behavior="raise_exception" if raises else "error_as_result")
-        if one.before is not None:
-            options["tool_input_guardrails"] = [tool_input_guardrail(_saying(one.before), name=f"{one.name} in")]
-        if one.after is not None:
-            options["tool_output_guardrails"] = [tool_output_guardrail(_saying(one.after), name=f"{one.name} out")]
-        if one.custom:
-            options["custom_data_extractor"] = lambda given: {"call": given.tool_context.tool_call_id}
-        return function_tool(
-            act_sync if one.sync else act, name_override=one.name, needs_approval=approval, on_crash=one.on_crash,
-            **options,
+        if one.does != "agent":
+            return _function(one)
+        more: dict[str, Any] = {} if one.words else {"failure_error_function": None}
+        if one.reads:
+            more["custom_output_extractor"] = _extract
+        return self.helpers[one.helper].as_tool(
+            one.name, "Helps.", needs_approval=APPROVALS[one.approval], max_turns=4,
+            hooks=_RunHooks(self.outside) if self.script.hooks else None, parameters=X, **more,
         )  # fmt: skip
+
+
+@cache
+def _function(one: Tool) -> FunctionTool:
+    """A function tool. Declaring one costs more than running it, so that all worlds share it."""
+    approval: Any = APPROVALS[one.approval]
+
+    def note(context: Any) -> None:
+        outside = OUTSIDE.get()
+        outside.living()
+        outside.executed.append(context.idempotency_key)
+        span = get_current_span()
+        outside.seen[context.idempotency_key, "none" if span is None else span.span_id] += 1
+
+    async def act(context: ToolContext[Any], x: int) -> Any:
+        """Do it."""
+        note(context)
+        for _ in range(one.steps):
+            await asyncio.sleep(0)
+        if one.does in ("slow", "slow raises"):
+            await asyncio.Event().wait()
+        if one.does in ("raise", "told", "worded"):
+            raise Boom(f"{one.name} {x}")
+        if one.does == "flaky" and await OUTSIDE.get().failures(context.idempotency_key) == 0:
+            raise Boom(f"{one.name} once")
+        return {"gave": x} if one.does == "data" else f"{one.name} gave {x}"
+
+    def act_sync(context: ToolContext[Any], x: int) -> Any:
+        """Do it."""
+        note(context)
+        if one.does in ("raise", "told"):
+            raise Boom(f"{one.name} {x}")
+        return {"gave": x} if one.does == "data" else f"{one.name} gave {x}"
+
+    options: dict[str, Any] = {}
+    if one.does in ("raise", "flaky"):
+        options["failure_error_function"] = None
+    elif one.does == "worded":
+        options["failure_error_function"] = lambda context, error: f"sorry: {error}"
+    elif one.does in ("slow", "slow raises"):
+        raises = one.does == "slow raises"
+        options.update(timeout=0.001, timeout_behavior="raise_exception" if raises else "error_as_result")
+    if one.before is not None:
+        options["tool_input_guardrails"] = [tool_input_guardrail(_saying(one.before), name=f"{one.name} in")]
+    if one.after is not None:
+        options["tool_output_guardrails"] = [tool_output_guardrail(_saying(one.after), name=f"{one.name} out")]
+    if one.custom:
+        options["custom_data_extractor"] = lambda given: {"call": given.tool_context.tool_call_id}
+    return function_tool(
+        act_sync if one.sync else act, name_override=one.name, needs_approval=approval, on_crash=one.on_crash,
+        **options,
+    )  # fmt: skip
 
 
 class X(BaseModel):
@@ -438,6 +451,9 @@ def _saying(said: str) -> Any:
 
 def _sometimes(context: Any, parameters: dict[str, Any], call_id: str) -> bool:
     return parameters.get("x") == 1
+
+
+APPROVALS = {"never": False, "always": True, "sometimes": _sometimes}
 
 
 def _ends(context: Any, results: list[Any]) -> ToolsToFinalOutputResult:

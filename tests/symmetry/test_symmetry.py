@@ -63,7 +63,7 @@ async def _as(awaited: ways.Seen, way: ways.Way) -> None:
 
 async def _walks_as(awaited: ways.Seen, way: ways.Reopened) -> None:
     seen = await way.go()
-    if not ways.doubted(seen):
+    if not seen.doubted:
         ways.same_walked(awaited, seen)
         ways.announced(awaited, seen)
     if way.calm:
@@ -153,6 +153,14 @@ FOUND = {
     ),
     "a call that a crash leaves in doubt fails the run": Script(
         (Agent((Tool("t0", on_crash="fail"),), replies=(Reply((Call("t0"),)),)),)
+    ),
+    "a call that a crash leaves in doubt fails the run beside another that fails": Script(
+        (
+            Agent(
+                (Tool("t0", on_crash="fail"), Tool("t1", "raise")),
+                replies=(Reply((Call("t1"), Call("t0"))),),
+            ),
+        )
     ),
     "a guardrail had passed when the process died: hooks weren't told of the call beside it": Script(
         (Agent(replies=(Reply(("text",)),), input_guards=(Guard(),), hooks=True),)
