@@ -21,7 +21,7 @@ from symmetry_scripts import Agent, Call, Go, Guard, Handoff, Reply, Script, Too
 
 SCRIPTS = 500
 """Random scripts that are run in each way; in one of them the process dies after every fact."""
-KILLED = 80
+KILLED = 150
 """Random scripts that are run once for each of their facts, and killed after it."""
 
 # Scripts differ in size, and making one takes most of the time of a small one: neither is a fault of the test. A
