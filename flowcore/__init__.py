@@ -109,6 +109,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "flowcore.graph.node": ("Node", "Retry", "node"),
     "flowcore.graph.outcomes": ("END", "START", "Ask", "Goto", "Key", "Of", "Pause", "Replace", "Select"),
     "flowcore.graph.prove": ("Proof",),
+    "flowcore.graph.secret": ("Secret",),
     "flowcore.graph.state": ("State", "add", "append", "merge", "replace"),
     "flowcore.graph.values": ("Json",),
     "flowcore.models": (

@@ -215,6 +215,7 @@ from flowcore.graph.outcomes import Pause as Pause
 from flowcore.graph.outcomes import Replace as Replace
 from flowcore.graph.outcomes import Select as Select
 from flowcore.graph.prove import Proof as Proof
+from flowcore.graph.secret import Secret as Secret
 from flowcore.graph.state import State as State
 from flowcore.graph.state import add as add
 from flowcore.graph.state import append as append
@@ -487,6 +488,7 @@ __all__ = [
     "RunStatus",
     "Runner",
     "SQLiteSession",
+    "Secret",
     "Select",
     "Session",
     "SessionABC",

@@ -110,7 +110,7 @@ class RunContextWrapper(Generic[TContext]):
     ``tool_input``: the validated input of the agent tool that this run serves, where there is one.
     """
 
-    context: TContext
+    context: TContext = field(repr=False)
     usage: Usage = field(default_factory=Usage)
     turn_input: list[Item] = field(default_factory=list)
     tool_input: Any = None

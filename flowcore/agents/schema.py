@@ -22,6 +22,7 @@ from typing_extensions import TypedDict
 
 from flowcore.agents.context import RunContextWrapper
 from flowcore.errors import ModelBehaviorError, UserError
+from flowcore.graph.secret import MASK, is_secret
 
 DocstringStyle: TypeAlias = Literal["google", "numpy", "sphinx"]
 """How a docstring marks its parameters."""
@@ -52,6 +53,8 @@ class FuncSchema:
     _positional: tuple[inspect.Parameter, ...] = field(repr=False)
     """Parameters that have to be passed by position; empty for nearly every function."""
     _var_keyword: str | None = field(repr=False)
+    secrets: frozenset[str] = frozenset()
+    """The parameters whose values no error tells."""
 
     def parse(self, arguments: str | dict[str, Any]) -> dict[str, Any]:
         """The arguments by name, validated and converted; keys that no parameter has are dropped.
@@ -63,6 +66,8 @@ class FuncSchema:
         try:
             values = self._validate_json(text or "{}")
         except ValidationError as error:
+            if self.secrets:  # neither pydantic's words nor the text: both may tell them
+                raise _bad_arguments(self.name, text, error, self.secrets) from None
             raise _bad_arguments(self.name, text, error) from _json_error(text, error)
         if self._defaults:
             for name, info in self._defaults.items():
@@ -109,16 +114,23 @@ def _json_error(text: str, error: ValidationError) -> Exception:
     return error
 
 
-def _bad_arguments(tool: str, text: str, error: ValidationError) -> ModelBehaviorError:
-    what = text if isinstance(_json_error(text, error), json.JSONDecodeError) else describe_errors(error)
+def _bad_arguments(
+    tool: str, text: str, error: ValidationError, secrets: frozenset[str] = frozenset()
+) -> ModelBehaviorError:
+    no_json = isinstance(_json_error(text, error), json.JSONDecodeError)
+    what = (MASK if secrets else text) if no_json else describe_errors(error, secrets)
     return ModelBehaviorError(f"Invalid JSON input for tool {tool}: {what}")
 
 
-def describe_errors(error: ValidationError) -> str:
-    """A validation error for the eyes of a model: a line per field, with what was given, without links."""
+def describe_errors(error: ValidationError, secrets: frozenset[str] = frozenset()) -> str:
+    """A validation error for the eyes of a model: a line per field, with what was given, without links. Of the fields
+    ``secrets`` nothing is told but their names."""
     lines = []
     for part in error.errors(include_url=False):
         where = ".".join(str(step) for step in part["loc"])
+        if secrets and (not part["loc"] or part["loc"][0] in secrets):
+            lines.append(f"{where}: it doesn't fit (given: {MASK})")
+            continue
         given = "" if part["type"] in ("missing", "json_invalid") else f" (given: {_short(part['input'])})"
         lines.append(f"{where}: {part['msg']}{given}" if where else f"{part['msg']}{given}")
     return "\n".join(lines)
@@ -173,6 +185,7 @@ def function_schema(
         _defaults=defaults,
         _positional=_by_position(parameters),
         _var_keyword=next((p.name for p in parameters if p.kind is _Kind.VAR_KEYWORD), None),
+        secrets=frozenset(name for name, hint in fields.items() if is_secret(hint)),
     )
 
 

@@ -30,6 +30,7 @@ from flowcore.agents.schema import (
 )
 from flowcore.agents.tool_guardrails import ToolInputGuardrail, ToolOutputGuardrail
 from flowcore.errors import FlowcoreError, ModelBehaviorError, ToolTimeoutError, UserError
+from flowcore.graph.secret import is_secret, returns_secret, secret_properties, without_marks
 from flowcore.models.base import Item
 
 ToolFunction: TypeAlias = Callable[..., Any]
@@ -226,7 +227,9 @@ class FunctionTool:
     ``tool_input_guardrails``, ``tool_output_guardrails``: judge each call, one after the other. ``defer_loading``: the
     model finds the tool by searching. ``allowed_callers``: the model itself (``"direct"``), code that it wrote
     (``"programmatic"``); None is the provider's default. ``tool_namespace``: see ``tool_namespace()``.
-    ``on_crash``: what becomes of a call that a crash interrupted. Tools are compared by identity.
+    ``on_crash``: what becomes of a call that a crash interrupted. ``secret_arguments``, ``secret_output``: what traces,
+    logs and the command line hide; arguments that the schema calls ``writeOnly`` are secret by themselves. Tools are
+    compared by identity.
 
     Raises ``UserError`` (a schema that isn't strict, guardrails or callers that are none), ``TypeError`` and
     ``ValueError`` (a timeout that can't be).
@@ -252,9 +255,15 @@ class FunctionTool:
     on_crash: OnCrash = field(default="retry", kw_only=True)
     tool_namespace: str | None = field(default=None, kw_only=True)
     tool_namespace_description: str | None = field(default=None, kw_only=True)
+    secret_arguments: frozenset[str] = field(default=frozenset(), kw_only=True)
+    secret_output: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         _check_timeout(self)
+        marked = secret_properties(self.params_json_schema)
+        if marked:
+            self.params_json_schema = without_marks(self.params_json_schema)
+        self.secret_arguments = frozenset(self.secret_arguments) | marked
         if self.on_crash not in ("retry", "ask", "fail"):
             raise ValueError(f"tool '{self.name}': on_crash {self.on_crash!r} isn't one of 'retry', 'ask', 'fail'")
         _check_guardrails(self)
@@ -629,6 +638,8 @@ def function_tool(
             output_json_schema=output_schema,
             failure_error_function=failure_error_function,
             on_crash=on_crash,
+            secret_arguments=schema.secrets,
+            secret_output=returns_secret(function) or is_secret(output_type),
         )
 
     return declare if func is None else declare(func)

@@ -11,6 +11,7 @@ from flowcore.cli import words
 from flowcore.cli.keyboard import typed_line
 from flowcore.cli.screen import Screen
 from flowcore.engine.forms import IN_DOUBT
+from flowcore.machine.redact import hide_data
 from flowcore.stores.base import OpenRequest
 
 APPROVAL: Final = "tool_approval"
@@ -43,7 +44,7 @@ def can_be_approved(request: OpenRequest) -> bool:
 
 def show(screen: Screen, request: OpenRequest) -> None:
     """Print what is asked: all of it, as a person has to decide on it."""
-    data = request.data
+    data = hide_data(request.data)
     where = f"{request.run} at {request.node}" if request.run != request.root else request.node
     if request.kind == APPROVAL and isinstance(data, Mapping):
         screen.say(f"? agent '{words.one_line(str(data.get('agent')))}' wants to call"

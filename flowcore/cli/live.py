@@ -15,6 +15,7 @@ from flowcore.engine.run import Run
 from flowcore.graph.node import RETRY
 from flowcore.graph.outcomes import END
 from flowcore.machine.facts import Effect, Fact, Request, Rested, Resumed, Signal, Started, Transition
+from flowcore.machine.redact import Redactor
 from flowcore.stores.base import OpenRequest
 
 WIDTH = 56
@@ -35,14 +36,18 @@ class Live:
         self._speaker: str | None = None
         self._names: dict[str, str] = {}
         self._begun: Counter[str] = Counter()
-        for item in (item for fact in run.facts for item in items_of(fact)):
-            if item.get("type") == "function_call":
-                self._calls[root, str(item.get("call_id"))] = str(item.get("name"))
+        lives = run._tree.lives
+        self._secrets = Redactor(lambda id: lives[id].facts if id in lives else ())
+        for fact in run.facts:
+            self._secrets.learn(root, fact)
+            for item in items_of(fact):
+                if item.get("type") == "function_call":
+                    self._calls[root, str(item.get("call_id"))] = str(item.get("name"))
 
     def event(self, event: Event) -> None:
         """Print one event."""
         if isinstance(event, Committed):
-            self._fact(event.run, event.fact)
+            self._fact(event.run, self._secrets.fact(event.run, event.fact))
         else:
             self._emitted(event)
 

@@ -10,6 +10,7 @@ from flowcore.cli.story import Story, busy_seconds, last_message, told, usage_of
 from flowcore.graph.check import Finding
 from flowcore.graph.graph import Graph
 from flowcore.machine.facts import NAMES, Fact, Transition
+from flowcore.machine.redact import hide_data
 from flowcore.stores.base import IndexRow, OpenRequest
 
 
@@ -25,7 +26,7 @@ def row_record(row: IndexRow) -> dict[str, Any]:
 
 def request_record(request: OpenRequest) -> dict[str, Any]:
     """An open request."""
-    return dataclasses.asdict(request)
+    return dataclasses.asdict(dataclasses.replace(request, data=hide_data(request.data)))
 
 
 def story_record(story: Story, output: Any = None, *, facts: bool = False) -> dict[str, Any]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
 from flowcore.cli import words
 from flowcore.graph.outcomes import END
 from flowcore.machine.facts import Effect, Fact, Rested, Resumed, Signal, Started, Transition
+from flowcore.machine.redact import Redactor, redactor_of
 from flowcore.stores.base import IndexRow, OpenRequest, Store
 
 PAGE = 500
@@ -19,12 +20,14 @@ OPEN = 10_000
 
 @dataclass(slots=True)
 class Story:
-    """A run, its journal, and the stories of its children in order. ``requests``: what the whole tree waits for."""
+    """A run, its journal, and the stories of its children in order, without what is secret in them. ``requests``: what
+    the whole tree waits for. ``secrets``: hides the same elsewhere; None where there are none."""
 
     row: IndexRow
     facts: list[Fact]
     children: list[Story] = field(default_factory=list)
     requests: list[OpenRequest] = field(default_factory=list)
+    secrets: Redactor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,12 @@ async def read_story(store: Store, row: IndexRow) -> Story:
             known.get(below.row.parent or "", story).children.append(below)
     asked = await store.requests(root=row.root, limit=OPEN)
     story.requests = [one for one in asked if one.run == row.run or one.run.startswith(f"{row.run}/")]
+    secrets = redactor_of({run: one.facts for run, one in known.items()})
+    if secrets is not None:
+        for run, told in known.items():
+            told.facts = [secrets.hidden(run, fact) for fact in told.facts]
+            told.secrets = secrets
+        story.requests = [replace(one, data=secrets.hide(one.data)) for one in story.requests]
     return story
 
 

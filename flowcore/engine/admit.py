@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from flowcore.graph.values import Json, codec_of
 from flowcore.machine.facts import Started
+from flowcore.machine.redact import KEY, marks
 
 if TYPE_CHECKING:
     from flowcore.engine.tree import Live
+    from flowcore.graph.graph import Graph
 
 
 def started(
@@ -17,6 +19,9 @@ def started(
     """The fact that admits a run. Raises UpdateError when the input doesn't fit the graph's state."""
     now = live.tree.clock.time()
     graph = live.graph
+    secret = secrets_of(graph)
+    if secret is not None:
+        meta = {**(meta or {}), KEY: secret}
     return Started(
         seq=0,
         started=now,
@@ -32,3 +37,9 @@ def started(
         meta=codec_of(Json, "meta").admit(meta)[0] if meta else None,
         above=None if parent is None else live.tree.reached(),
     )
+
+
+def secrets_of(graph: Graph) -> dict[str, Any] | None:
+    """What is secret in runs of a graph: fields of its state, and whatever ``graph.bound.secrets`` tells of tools."""
+    arguments, outputs = getattr(graph.bound, "secrets", None) or ({}, [])
+    return marks(graph.schema.secrets, arguments, outputs)

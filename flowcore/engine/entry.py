@@ -237,7 +237,14 @@ def _way_out(live: Live, ctx: Context, node: Node, error: Exception, started: fl
         now = live.tree.clock.time()
         delay = delay_after(ctx.retry, error, ctx.attempt, now - ctx.now)
         if delay is not None:
-            log("attempt failed", run=live.id, node=node.name, attempt=ctx.attempt, delay=delay, error=repr(error))
+            log(
+                "attempt failed",
+                run=live.id,
+                node=node.name,
+                attempt=ctx.attempt,
+                delay=delay,
+                error=live.hidden(repr(error)),
+            )
             not_before = live.tree.clock.time() + delay if delay > 0 else None  # asking may have taken its time
             told = _told(ctx, error)
             return live.transition(RETRY, {}, started, not_before=not_before, error=told, usage=ctx.spent)
@@ -262,7 +269,7 @@ def _told(ctx: Context, error: Exception) -> dict[str, Any]:
 async def rest_failed(live: Live, error: Exception, started: float, ctx: Context | None = None) -> None:
     """Write that the run failed at its place. ``ctx``: of the entry that did, if a body had begun."""
     live.exception = error
-    log("run failed", level="warning", run=live.id, node=live.snapshot.visit.node, error=repr(error))
+    log("run failed", level="warning", run=live.id, node=live.snapshot.visit.node, error=live.hidden(repr(error)))
     await live.fail(_rested(live, ctx, "failed", started, error=_told(ctx, error) if ctx else record_of(error)))
 
 

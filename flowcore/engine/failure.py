@@ -29,8 +29,9 @@ def raise_failure(live: Live) -> NoReturn:
     if isinstance(error, BaseException):
         raise error
     record = s.error or {"kind": "RunFailed", "message": f"run '{live.id}' is {s.standing}"}
+    message = live.hidden(record["message"])
     raise RunFailed(
-        f"{record['kind']}: {record['message']} (run '{live.id}' stands at '{s.visit.node}'; resume it to try again)",
+        f"{record['kind']}: {message} (run '{live.id}' stands at '{s.visit.node}'; resume it to try again)",
         run_id=live.id,
         kind=record["kind"],
         place=s.visit.node,

@@ -21,9 +21,10 @@ from flowcore.errors import GraphChanged, RunConflict, RunNotFound, StoreError
 from flowcore.graph.graph import Graph
 from flowcore.graph.node import Node
 from flowcore.graph.outcomes import END
-from flowcore.machine.facts import Effect, Fact, Request, Rested, Resumed, Signal, Standing, Transition
+from flowcore.machine.facts import Effect, Fact, Request, Rested, Resumed, Signal, Standing, Started, Transition
 from flowcore.machine.fold import fold
 from flowcore.machine.migrate import fit
+from flowcore.machine.redact import KEY, redactor_of
 from flowcore.machine.snapshot import Snapshot
 from flowcore.stores.base import Append, Claim, IndexRow, Letter, OpenRequest, SessionWrite, Store
 
@@ -496,7 +497,7 @@ class Live:
             due=self.due,
             turns=s.turns(nodes=self.nodes),
             tokens=int(s.usage.get("total_tokens", 0)),
-            error=_printable(f"{error['kind']}: {error['message']}"[:500]) if error else None,
+            error=_printable(self.hidden(f"{error['kind']}: {error['message']}")[:500]) if error else None,
             label=self.label,
         )
 
@@ -504,6 +505,15 @@ class Live:
     def _unended(self) -> bool:
         """Whether nobody is at work on it, and no end or failure of it is on its way."""
         return not self.driven and self.snapshot.standing != "failed"
+
+    def hidden(self, text: str) -> str:
+        """A text about the run as it may be shown: what is secret in its tree is hidden."""
+        first = self.facts[0] if self.facts else None
+        if not (isinstance(first, Started) and first.meta and KEY in first.meta) and len(self.tree.lives) < 2:
+            return text
+        lives = {self.id: self, **self.tree.lives}
+        redactor = redactor_of({id: live.facts for id, live in lives.items()})
+        return text if redactor is None else redactor.text(text)
 
     def _row_of(self, fact: Request) -> OpenRequest:
         return OpenRequest(self.tree.root, self.id, fact.key, fact.kind, fact.data, fact.schema, fact.node, fact.at)

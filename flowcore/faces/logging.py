@@ -14,6 +14,7 @@ from flowcore.engine.observe import OBSERVERS, Noted, Watch
 from flowcore.engine.tree import Live
 from flowcore.faces.items import ItemHelpers
 from flowcore.machine.facts import Effect, Fact, Request, Rested, Resumed, Signal, Started, Transition
+from flowcore.machine.redact import Redactor
 
 LOGGER = logging.getLogger("flowcore")
 LONGEST = 500
@@ -71,18 +72,20 @@ class _Observer:
         return {}
 
     def watch(self, live: Live) -> Watch | None:
+        secrets = Redactor(lambda run: live.tree.lives[run].facts if run in live.tree.lives else ())
         for fact in live.facts:
+            shown = secrets.fact(live.id, fact)
             if isinstance(fact, Started):
-                _say(live.id, fact)
-        return _told
+                _say(live.id, shown)
+
+        def told(what: Committed | Noted) -> None:
+            if isinstance(what, Committed):
+                _say(what.run, secrets.fact(what.run, what.fact))
+
+        return told
 
 
 _OBSERVER = _Observer()
-
-
-def _told(what: Committed | Noted) -> None:
-    if isinstance(what, Committed):
-        _say(what.run, what.fact)
 
 
 def _say(run: str, fact: Fact) -> None:

@@ -13,6 +13,7 @@ from pydantic_core import PydanticUndefined
 
 from flowcore.errors import GraphError, UpdateError, UserError
 from flowcore.graph.outcomes import Key, Of, Replace, Select
+from flowcore.graph.secret import MASK, is_secret
 from flowcore.graph.values import Codec, name_of, shape_of, shorten
 
 T = TypeVar("T")
@@ -27,6 +28,11 @@ class State(BaseModel):
     """
 
     model_config = {"extra": "forbid"}
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        fields = type(self).model_fields
+        for name, value in super().__repr_args__():
+            yield name, MASK if name in fields and is_secret(fields[name]) else value
 
 
 def replace(old: Any, new: Any) -> Any:
@@ -222,6 +228,7 @@ class Schema:
         self.fields = {name: StateField(self.name, name, info) for name, info in fields_of(cls).items()}
         self._view = self._views.get(cls) or self._views.setdefault(cls, _view_class(cls))
         self._names = set(self.fields)
+        self.secrets = tuple(name for name, field in self.fields.items() if field.codec.secret)
         self._is_model = issubclass(cls, BaseModel)
         self._same: dict[str, Any] = {}  # defaults that every run may share: they can't be written to
         self._anew: list[StateField] = []

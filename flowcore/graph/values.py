@@ -26,6 +26,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, PydanticUserError, TypeAd
 from pydantic_core import PydanticSerializationError
 
 from flowcore.errors import GraphError, UpdateError
+from flowcore.graph.secret import MASK, SECRETS, is_secret, revealed
 
 Json: TypeAlias = JsonValue
 """Any JSON value: the type to declare where everything that is JSON may come."""
@@ -86,14 +87,15 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_cir
 class Codec:
     """How values of one declared type travel.
 
-    ``label`` names the place in errors, e.g. ``state 'Order': field 'total'``.
+    ``label`` names the place in errors, e.g. ``state 'Order': field 'total'``. ``secret``: no error tells its values.
     """
 
-    __slots__ = ("_adapter", "_exact", "_tree", "annotation", "label", "native")
+    __slots__ = ("_adapter", "_exact", "_tree", "annotation", "label", "native", "secret")
 
     def __init__(self, annotation: Any, label: str) -> None:
         self.annotation = annotation
         self.label = label
+        self.secret = is_secret(annotation)
         self._adapter: TypeAdapter[Any] | None = None
         self._exact: type | None = annotation if annotation in _SCALARS else None
         if annotation is None:
@@ -113,7 +115,7 @@ class Codec:
         if kind is self._exact and (kind is not float or math.isfinite(value)):
             return value, value
         if self._exact is not None and kind is not self._exact and isinstance(value, self._exact) and kind is not bool:
-            raise UpdateError(f"{self.label}: expected exactly {name_of(self.annotation)}, got {shorten(value)}")
+            raise UpdateError(f"{self.label}: expected exactly {name_of(self.annotation)}, got {self._shown(value)}")
         if self._tree:
             try:
                 tree = copy_json(value)
@@ -122,7 +124,7 @@ class Codec:
             except RecursionError:
                 raise UpdateError(f"{self.label}: it contains itself, or is nested too deeply") from None
             if self._tree is not True and not self._tree(tree):
-                raise UpdateError(f"{self.label}: expected {name_of(self.annotation)}, got {shorten(value)}")
+                raise UpdateError(f"{self.label}: expected {name_of(self.annotation)}, got {self._shown(value)}")
             return tree, tree
         return self._admit_through_pydantic(value)
 
@@ -134,10 +136,10 @@ class Codec:
                 return wire
             if self._exact is float and kind is int:
                 return float(wire)
-            raise UpdateError(f"{self.label}: expected {name_of(self.annotation)}, got {shorten(wire)}")
+            raise UpdateError(f"{self.label}: expected {name_of(self.annotation)}, got {self._shown(wire)}")
         if self._tree:
             if self._tree is not True and not self._tree(wire):
-                raise UpdateError(f"{self.label}: expected {name_of(self.annotation)}, got {shorten(wire)}")
+                raise UpdateError(f"{self.label}: expected {name_of(self.annotation)}, got {self._shown(wire)}")
             return wire
         try:
             return self.adapter.validate_json(dumps(wire))
@@ -156,19 +158,25 @@ class Codec:
         try:
             checked = adapter.validate_python(value, strict=True)
             wire = adapter.dump_python(checked, mode="json", warnings="error")
+            if self.secret:
+                wire = revealed(wire, adapter.dump_python(checked, mode="python", warnings="error"))
             if type(checked) in (set, frozenset):
                 wire.sort(key=dumps)  # the same walk in every process
             live = adapter.validate_json(dumps(wire))
         except ValidationError as error:
-            raise UpdateError(f"{self.label}: {explain(error)}; got {shorten(value)}") from None
+            raise UpdateError(f"{self.label}: {explain(error)}; got {self._shown(value)}") from None
         except (PydanticSerializationError, UnicodeError, ValueError, RecursionError) as error:
-            raise UpdateError(f"{self.label}: {shorten(value)} has no JSON form: {error}") from None
+            why = type(error).__name__ if self.secret else error
+            raise UpdateError(f"{self.label}: {self._shown(value)} has no JSON form: {why}") from None
         if live != checked:
             raise UpdateError(
-                f"{self.label}: {shorten(value)} doesn't survive being stored (read back it is {shorten(live)}); "
-                f"return exactly {name_of(self.annotation)}"
+                f"{self.label}: {self._shown(value)} doesn't survive being stored (read back it is"
+                f" {self._shown(live)}); return exactly {name_of(self.annotation)}"
             )
         return wire, live
+
+    def _shown(self, value: Any) -> str:
+        return f"{MASK} ({type(value).__name__})" if self.secret else shorten(value)
 
 
 def adapter_of(annotation: Any) -> TypeAdapter[Any]:
@@ -250,7 +258,7 @@ def not_closed(annotation: Any, seen: frozenset[Any] = frozenset()) -> str:
 
 
 def _class_not_closed(cls: type, seen: frozenset[Any]) -> str:
-    if cls in seen or issubclass(cls, (*_PYDANTIC_SCALARS, enum.Enum)):
+    if cls in seen or issubclass(cls, (*_PYDANTIC_SCALARS, *SECRETS, enum.Enum)):
         return ""
     seen = seen | {cls}
     fields = _fields_of(cls)

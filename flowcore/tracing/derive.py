@@ -16,6 +16,7 @@ from flowcore.engine.observe import Noted
 from flowcore.errors import UserError
 from flowcore.graph.values import shorten
 from flowcore.machine.facts import Effect, Fact, Request, Rested, Resumed, Started, Transition
+from flowcore.machine.redact import Redactor
 from flowcore.tracing.ids import trace_id_of
 from flowcore.tracing.runs import RunSpans
 from flowcore.tracing.spans import Span
@@ -79,10 +80,12 @@ class SpanTree:
             config.get("metadata"), None, api_key,
         )  # fmt: skip
         self.asked: dict[str, set[str]] = {}
+        self.secrets = Redactor()
         self.runs: dict[str, RunSpans] = {root: RunSpans(self, root, config.get("parent_id"), graph, sensitive)}
 
     def take(self, run: str, fact: Fact) -> None:
         """Take the next fact of a run of the tree in."""
+        fact = self.secrets.fact(run, fact)
         known = self.runs.get(run)
         if known is None:
             known = self.runs[run] = self._child(run, fact)
@@ -98,6 +101,8 @@ class SpanTree:
     def note(self, noted: Noted, clock: Callable[[], float] = time.time) -> None:
         """Take in what a node tells beside its facts. ``clock``: what the time is."""
         known = self.runs.get(noted.run)
+        if self.secrets.active:
+            noted = noted._replace(data={name: self.secrets.noted(one) for name, one in noted.data.items()})
         if known is not None and known.agent is not None:
             known.agent.note(noted, clock)
 

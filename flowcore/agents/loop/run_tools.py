@@ -25,6 +25,7 @@ from flowcore.agents.tools import FunctionTool, FunctionToolResult
 from flowcore.engine.context import Context
 from flowcore.errors import AgentsException, ModelBehaviorError, UserError
 from flowcore.graph.outcomes import Goto, Of, Pause
+from flowcore.machine.redact import KEY
 from flowcore.models.base import Item
 
 Outcome = Goto[Literal["done", "final", "handoff", "needs_decision", "tripped"]]
@@ -206,6 +207,8 @@ async def _ask(
                 "arguments": call.arguments,
                 "agent": agent.name,
             }
+            if isinstance(call.tool, FunctionTool) and call.tool.secret_arguments:
+                asked[KEY] = sorted(call.tool.secret_arguments)
             origin = describe(call.tool).origin
             if origin is not None and origin.mcp_server_name is not None:  # nobody else could tell it elsewhere
                 asked["origin"] = origin.to_json_dict()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 from flowcore.agents.items import is_message, last_message, text_of
+from flowcore.agents.tools import FunctionTool
 from flowcore.errors import AgentsException, GraphChanged
 from flowcore.graph.state import State, append, merge
 from flowcore.graph.values import Json
@@ -146,6 +148,13 @@ class Crew:
     first: str
     agents: dict[str, AgentSpec[Any]]
     shown: Shown | None = None
+
+    @cached_property
+    def secrets(self) -> tuple[dict[str, list[str]], list[str]]:
+        """The secret arguments of tools by their names, and the tools whose output is secret."""
+        tools = [tool for agent in self.agents.values() for tool in agent.tools if isinstance(tool, FunctionTool)]
+        arguments = {tool.name: sorted(tool.secret_arguments) for tool in tools if tool.secret_arguments}
+        return arguments, sorted({tool.name for tool in tools if tool.secret_output})
 
     def output(self, values: Mapping[str, Any]) -> Any:
         """The run's output as JSON: of the last agent's output type where it has one, else text."""
