@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, is_dataclass
-from typing import Any
+from dataclasses import fields, is_dataclass
+from typing import Any, get_type_hints
 
 from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from flowcore.errors import UserError
+from flowcore.graph.secret import is_secret
 from flowcore.graph.values import copy_json
 
 Serializer = Callable[[Any], Mapping[str, Any]]
@@ -21,8 +22,8 @@ KINDS = ("mapping", "serializer", "pydantic", "dataclass", "left_out")
 def context_to_json(context: Any, serializer: Serializer | None, strict: bool) -> dict[str, Any] | None:
     """``{"kind", "class", "value"}`` of a context; None where there is none.
 
-    A mapping is kept. With ``serializer`` what that gives is. A pydantic model or a dataclass becomes its fields and
-    anything else ``{}``, both with a warning; under ``strict`` they raise UserError.
+    A mapping is kept. With ``serializer`` what that gives is. A pydantic model or a dataclass becomes its fields, but
+    for those marked secret, and anything else ``{}``, both with a warning; under ``strict`` they raise UserError.
     """
     if context is None:
         return None
@@ -43,16 +44,16 @@ def context_to_json(context: Any, serializer: Serializer | None, strict: bool) -
             f" {name}. Give context_serializer="
         )
     if isinstance(context, BaseModel):
-        kind, fields = "pydantic", _fields(lambda: context.model_dump(mode="json"))
+        kind, kept = "pydantic", _fields(lambda: context.model_dump(mode="json", exclude=set(_secret(context))))
     elif is_dataclass(context):
-        kind, fields = "dataclass", _fields(lambda: to_jsonable_python(asdict(context)))  # type: ignore[arg-type]
+        kind, kept = "dataclass", _fields(lambda: _of_dataclass(context))
     else:
-        kind, fields = "left_out", None
-    if fields is None:
+        kind, kept = "left_out", None
+    if kept is None:
         _warn(f"the context, a {name}, can't be taken along in the state's JSON: it's left out, as {{}}")
         return _kept("left_out", name, {})
     _warn(f"the context, a {name}, is taken along as its fields and comes back as a dict")
-    return _kept(kind, name, fields)
+    return _kept(kind, name, kept)
 
 
 def context_from_json(data: Any, override: Any, deserializer: Deserializer | None, strict: bool) -> Any:
@@ -99,13 +100,28 @@ def _json(value: Mapping[str, Any], what: str) -> dict[str, Any]:
     return copy
 
 
+def _secret(context: Any) -> list[str]:
+    """The fields that are marked secret: they're left out, as a mask in their place would be taken for the value."""
+    if isinstance(context, BaseModel):
+        return [name for name, info in type(context).model_fields.items() if is_secret(info)]
+    hints = get_type_hints(type(context), include_extras=True)
+    return [name for name, hint in hints.items() if is_secret(hint)]
+
+
+def _of_dataclass(context: Any) -> Any:
+    left = {one.name: getattr(context, one.name) for one in fields(context)}
+    for name in _secret(context):
+        left.pop(name, None)
+    return to_jsonable_python(left)
+
+
 def _fields(read: Callable[[], Any]) -> dict[str, Any] | None:
     """The fields as JSON; None where they have no JSON form."""
     try:
-        fields = copy_json(read())
-    except (ValueError, TypeError, RecursionError, PydanticSerializationError):
+        found = copy_json(read())
+    except (NameError, ValueError, TypeError, RecursionError, PydanticSerializationError):
         return None
-    return fields if isinstance(fields, dict) else None
+    return found if isinstance(found, dict) else None
 
 
 def _warn(what: str) -> None:
