@@ -304,10 +304,6 @@ class Keys:
                 " another key of that name"
             ) from None
 
-    def is_newest(self, data: bytes) -> bool:
-        """Whether a record was sealed with the newest key."""
-        return data.startswith(self._head)
-
     def _cipher(self, id: str, where: str) -> AESGCM:
         found = self._ciphers.get(id)
         if found is None:

@@ -383,6 +383,19 @@ async def test_an_agent_killed_at_every_fact_ends_the_same_and_leaves_nothing_re
     assert SECRET.encode() not in bytes_in(tmp_path)
 
 
+async def test_a_plain_postgres_database_holds_nothing_of_a_context() -> None:
+    store = new_store()
+    result = await Runner.run(thief(), "go", context={"password": "MARKER-context"}, store=store, run_id="r")
+    state = result.to_state()
+    state.approve(result.interruptions[0])
+    assert "rosebud" in str((await Runner.run(thief(), state)).final_output)
+    tables = ("fact", "run", "letter", "request", "session_item", "kept", "owner")
+    rows = [server().ask(f'SELECT * FROM "{store._names.schema}".{table}') for table in tables]
+    await store.close()
+    assert "rosebud" in repr(rows)
+    assert "MARKER-context" not in repr(rows)
+
+
 async def test_a_session_in_an_encrypted_store_is_remembered(tmp_path: Path) -> None:
     for said in ("one", "two"):
         store = sqlite_at(tmp_path)

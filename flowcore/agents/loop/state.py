@@ -150,7 +150,7 @@ class Crew:
     shown: Shown | None = None
 
     @cached_property
-    def secrets(self) -> tuple[dict[str, list[str]], list[str]]:
+    def tool_secrets(self) -> tuple[dict[str, list[str]], list[str]]:
         """The secret arguments of tools by their names, and the tools whose output is secret."""
         tools = [tool for agent in self.agents.values() for tool in agent.tools if isinstance(tool, FunctionTool)]
         arguments = {tool.name: sorted(tool.secret_arguments) for tool in tools if tool.secret_arguments}
