@@ -18,6 +18,9 @@ import pytest
 import flowcore
 from flowcore import MultiProvider, set_trace_processors
 from flowcore.testing import ScriptedModel, function_call
+from flowcore.testing.faults.files import FILE_FAULTS
+from flowcore.testing.faults.kills import FAULTS
+from flowcore.testing.faults.servers import server_faults
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -166,6 +169,15 @@ def test_every_command_that_the_readme_shows_exists() -> None:
     shown = {line.split()[1] for block in blocks("sh") for line in block.splitlines() if line.startswith("flowcore ")}
     assert shown
     assert shown <= names
+
+
+def test_every_fault_that_is_tried_stands_in_the_readme_and_nothing_was_lost() -> None:
+    (table,) = [one for one in blocks("text") if "effects repeated" in one]
+    shown = re.findall(r"^(\S.*?)  .*?(\d+) +(\d+) +(\d+) +(\d+)$", table, re.MULTILINE)
+    server: Any = object()
+    tried = {one.name for one in (*FAULTS, *FILE_FAULTS, *server_faults(server))}
+    assert {row[0] for row in shown} == {*tried, "in all"}
+    assert all(int(row[1]) > 0 and row[2:] == ("0", "0", "0") for row in shown)
 
 
 def test_the_two_commands_of_the_readme_are_what_ci_runs() -> None:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from flowcore.testing.faults.kills import LEASE, Fault, New
+from flowcore.testing.faults.points import FAILED
 from flowcore.testing.faults.trial import Trial
 from flowcore.testing.faults.zygote import Victim
 
@@ -50,6 +51,11 @@ def _moves(trial: Trial) -> int:
     return max(2, trial.calm.reached.get("transition committed", 2))
 
 
+def _hit(victim: Victim) -> bool:
+    """Whether the fault came while the run was writing: else nothing was tried."""
+    return bool(victim.said.get("reached", {}).get(FAILED)) or victim.said.get("error") == "StoreError"
+
+
 def _told(trial: Trial, victim: Victim, *errors: str) -> None:
     """The run has ended in spite of it, or its process said so in one of these errors."""
     if not victim.said.get("standing") and victim.said.get("error") not in errors:
@@ -64,7 +70,7 @@ async def disk_full(new: New, chance: random.Random) -> Trial | None:
     room = max(_size(_log_of(path)), _size(path)) + chance.randint(0, ROOM // 2)
     victim = await trial.play(fsize=room, lease=LEASE)
     _told(trial, victim, "StoreError", "RunConflict")
-    return await trial.finish()
+    return await trial.finish() if _hit(victim) else None
 
 
 async def disk_full_for_a_moment(new: New, chance: random.Random) -> Trial | None:
@@ -80,7 +86,7 @@ async def disk_full_for_a_moment(new: New, chance: random.Random) -> Trial | Non
     except (ProcessLookupError, PermissionError):
         pass  # it has ended, or the hard limit was lower
     _told(trial, await trial.over(victim), "StoreError")
-    return await trial.finish()
+    return await trial.finish() if _hit(victim) else None
 
 
 async def read_only(new: New, chance: random.Random) -> Trial | None:
@@ -111,7 +117,7 @@ async def locked(new: New, chance: random.Random) -> Trial | None:
         await asyncio.sleep(0.5 if lease is None else 2 * LEASE)
         other.execute("ROLLBACK")
     _told(trial, await trial.over(victim), "StoreError", "RunConflict")
-    return await trial.finish()
+    return await trial.finish() if _hit(victim) else None
 
 
 async def moved_away(new: New, chance: random.Random) -> Trial | None:
@@ -120,7 +126,7 @@ async def moved_away(new: New, chance: random.Random) -> Trial | None:
     if not await _begun(trial, chance):
         return None
     victim = await trial.begin(pause=PAUSE, lease=LEASE)
-    await asyncio.sleep(chance.uniform(0.05, 0.3))
+    await asyncio.sleep(chance.uniform(0.02, 0.15))
     away = path.with_name("away.db")
     path.rename(away)
     await asyncio.sleep(2 * LEASE)
@@ -129,7 +135,7 @@ async def moved_away(new: New, chance: random.Random) -> Trial | None:
         path.unlink()
     away.rename(path)
     _told(trial, await trial.over(victim), "StoreError", "RunConflict")
-    return await trial.finish()
+    return await trial.finish() if _hit(victim) else None
 
 
 def _cut(path: Path, chance: random.Random) -> Callable[[], None]:

@@ -74,13 +74,14 @@ async def not_written(new: New, chance: random.Random) -> Trial | None:
     return await _failing(new(), chance, UNWRITTEN)
 
 
-async def _failing(trial: Trial, chance: random.Random, points: set[str]) -> Trial:
+async def _failing(trial: Trial, chance: random.Random, points: set[str]) -> Trial | None:
     point = chance.choice([one for one in trial.calm.reached if one in points])
     nth = chance.randint(1, trial.calm.reached[point])
     victim = await trial.play(fatal=point, nth=nth, act="fail", times=chance.randint(1, 3))
     if victim.said.get("error"):
         trial.wrong(f"the process that it happened to didn't go on: {victim.said}")
-    return await trial.finish()
+    hit = victim.said.get("reached", {}).get(point, 0) >= nth
+    return await trial.finish() if hit else None
 
 
 async def two_at_once(new: New, chance: random.Random) -> Trial | None:

@@ -24,6 +24,10 @@ _KINDS: dict[type, str] = {
 }  # fmt: skip
 
 
+FAILED = "append failed"
+"""The point after an append that the store itself couldn't do."""
+
+
 class Points:
     """Counts the points that a process reaches. At the ``nth`` time that it reaches ``fatal`` it's killed, stopped, or
     its store fails, ``times`` times in a row."""
@@ -81,7 +85,11 @@ class PointedStore:
 
     async def append(self, batch: Sequence[Append], claim: Claim) -> list[Exception | None]:
         self._reach(batch, "handed over")
-        answers = await self.inner.append(batch, claim)
+        try:
+            answers = await self.inner.append(batch, claim)
+        except StoreError:
+            self.points.reach(FAILED)
+            raise
         self._reach(batch, "committed")
         return answers
 

@@ -42,26 +42,27 @@ async def drop_schema(place: Place) -> None:
     await ask(place, f'DROP SCHEMA IF EXISTS "{place.schema}" CASCADE')
 
 
-async def ask(place: Place, sql: str) -> None:
-    """Have a statement done on a connection of its own."""
+async def ask(place: Place, sql: str) -> int:
+    """Have a statement done on a connection of its own; how many rows it gives."""
     import psycopg
 
     assert place.dsn is not None
     async with await psycopg.AsyncConnection.connect(place.dsn, autocommit=True) as connection:
-        await connection.execute(sql.encode())
+        return (await connection.execute(sql.encode())).rowcount
 
 
 async def connections_cut(new: New, chance: random.Random) -> Trial | None:
     """All connections are cut, several times; the same process goes on."""
     trial = new()
     victim = await trial.begin(pause=PAUSE)
+    cut = 0
     for _ in range(4):
         await asyncio.sleep(chance.uniform(0, trial.setting.seconds / 2))
-        await ask(trial.place, _CUT)
+        cut += await ask(trial.place, _CUT)
     await trial.over(victim)
     if not victim.said.get("standing"):
         trial.wrong(f"its process said {victim.said} (code {victim.code})")
-    return await trial.finish()
+    return await trial.finish() if cut else None
 
 
 def restarted(server: Server, *, lasting: bool) -> Any:
@@ -73,6 +74,7 @@ def restarted(server: Server, *, lasting: bool) -> Any:
         victim = await trial.begin(place=place, pause=PAUSE, lease=LEASE if lasting else None)
         await asyncio.sleep(chance.uniform(0.05, trial.setting.seconds))
         await asyncio.to_thread(server.halt)
+        hit = victim.code is None
         try:
             if lasting:
                 await victim.ended()
@@ -81,7 +83,7 @@ def restarted(server: Server, *, lasting: bool) -> Any:
         await trial.over(victim)
         if not victim.said.get("standing") and victim.said.get("error") not in ("StoreError", "RunConflict"):
             trial.wrong(f"its process said {victim.said} (code {victim.code})")
-        return await trial.finish()
+        return await trial.finish() if hit else None
 
     return act
 

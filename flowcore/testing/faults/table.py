@@ -31,12 +31,14 @@ class FaultLine:
 
 @dataclass(slots=True)
 class FaultTable:
-    """``lines``, and ``notes`` on everything that was wrong. ``kills``: how many processes were killed. ``seed``: what
-    chance began with. ``seconds``: what it all took."""
+    """``lines``, and ``notes`` on everything that was wrong. ``kills``: how many processes were killed. ``missed``:
+    trials in which the fault hit nothing, e.g. because the run had ended: they count nowhere. ``seed``: what chance
+    began with. ``seconds``: what it all took."""
 
     lines: list[FaultLine]
     notes: list[str] = field(default_factory=list)
     kills: int = 0
+    missed: int = 0
     seed: int = 0
     seconds: float = 0.0
 
@@ -61,7 +63,9 @@ class FaultTable:
         widths = [max(len(row[i]) for row in rows) for i in range(len(HEADER))]
         text = [_set(row, widths) for row in rows]
         text.insert(1, "-" * len(text[0]))
-        text.append(f"{self.kills} processes were killed in {self.seconds:.0f} s; seed {self.seed}")
+        text.append(
+            f"{self.kills} processes were killed in {self.seconds:.0f} s; {self.missed} trials missed; seed {self.seed}"
+        )
         return "\n".join(line.rstrip() for line in [*text, *self.notes])
 
     def _by_fault(self) -> list[list[FaultLine]]:

@@ -117,7 +117,7 @@ class Trial:
         self.kills += victim.killed
         if then is not None:
             then()
-        if not victim.said.get("standing") and victim.said.get("error") not in UNTOUCHED:
+        if not ended(victim) and victim.said.get("error") not in UNTOUCHED:
             await self.died()
         return victim
 
@@ -176,7 +176,7 @@ class Trial:
     async def end(self, **how: Any) -> None:
         """Let processes go on with the run until it has ended."""
         for _ in range(MOST):
-            if self.last is not None and self.last.said.get("standing"):
+            if self.last is not None and ended(self.last):
                 return
             await self.play(**how)
         assert self.last is not None
@@ -226,6 +226,14 @@ class Trial:
         """What was wrong, for people."""
         if note not in self.verdict.notes:
             self.verdict.notes.append(note)
+
+
+def ended(victim: Victim) -> bool:
+    """Whether a process brought its run to the end. A run that failed because a node couldn't read the store keeps its
+    place, and goes on when the store is back."""
+    said = victim.said
+    lacking = said.get("standing") == "failed" and said["failure"]["kind"] == "StoreError"
+    return "standing" in said and not lacking
 
 
 def _moves(root: str, walk: Journals) -> Counter[str]:

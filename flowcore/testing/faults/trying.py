@@ -25,6 +25,8 @@ from flowcore.testing.faults.zygote import Zygote
 WORKLOAD = str(Path(__file__).with_name("workload.py"))
 AT_ONCE = 4
 """Trials side by side."""
+ANEW = 3
+"""How often a fault is tried anew that came when there was nothing for it to hit."""
 FEW = 20
 """So many kills go with one trial of each fault that is no kill."""
 
@@ -95,12 +97,18 @@ async def _try_over(
                     trials.append(Trial(setting, f"{setting.token}-{faults.index(fault)}-{number}-{len(trials)}"))
                     return trials[-1]
 
-                trial = await fault.act(new, chance)
+                trial = None
+                for _ in range(ANEW):
+                    trial = await fault.act(new, chance)
+                    if trial is not None:
+                        break
+                    table.missed += 1
                 table.kills += sum(each.kills for each in trials)
-                if trial is not None:
-                    lines[fault].add(trial.verdict)
-                    where = f"{fault.name}, {over.name}, run {trial.run}"
-                    table.notes += [f"{where}: {note}" for note in trial.verdict.notes]
+                for each in trials:  # one that hit nothing counts where it shows something wrong
+                    if each is trial or not each.verdict.good:
+                        lines[fault].add(each.verdict)
+                        where = f"{fault.name}, {over.name}, run {each.run}"
+                        table.notes += [f"{where}: {note}" for note in each.verdict.notes]
 
         together: list[tuple[Fault, int, random.Random]] = []
         apart: list[tuple[Fault, int, random.Random]] = []
