@@ -225,7 +225,8 @@ def _resumed(schema: Schema, s: Snapshot, fact: Resumed) -> None:
         _moves(s, fact.at)
     s.waiting_children = ()
     s.due = None
-    s.stop_asked = s.cancel_asked = False
+    if fact.by not in _WAITED_FOR:  # a cancel that came with an answer holds
+        s.stop_asked = s.cancel_asked = False
     s.error = None
     s.not_before = fact.not_before
 
@@ -380,6 +381,9 @@ _GROWS = object()
 
 _BODILESS = frozenset({LIMIT, OVER_BUDGET})
 """Labels of transitions that the engine takes before a body runs."""
+
+_WAITED_FOR = frozenset({"answer", "child", "due"})
+"""What makes a run go on that nobody resumed."""
 
 _LEAVES_DOUBT = frozenset({"NodeTimeout", "EffectInDoubt"})
 """Errors that end an entry whose effects may have been broken off."""

@@ -233,6 +233,20 @@ async def test_a_cancel_or_stop_of_a_waiting_run_keeps_what_it_waits_for(store: 
     assert entered == [1]
 
 
+async def test_a_cancel_that_comes_with_an_answer_for_a_child_is_obeyed(store: Store) -> None:
+    async def work(state: S, ctx: Any) -> dict[str, Any]:
+        return {"log": (await ctx.child(asking(), {}, "c"))["log"]}
+
+    run = await start(one(work), store=store, run_id="r")
+    await run
+    await send(store, "r", "cancel")
+    for request in await run.requests():
+        await answer(store, request.run, request.key)
+    run = await resume("r", one(work), store=store)
+    assert await run.drive() == "cancelled"
+    assert (await (await resume("r", one(work), store=store))).output["log"] == ["one", "two"]
+
+
 async def test_a_stale_cancel_doesnt_meet_the_next_resume(store: Store) -> None:
     broken = [True]
 
