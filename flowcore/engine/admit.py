@@ -40,6 +40,6 @@ def started(
 
 
 def secrets_of(graph: Graph) -> dict[str, Any] | None:
-    """What is secret in runs of a graph: fields of its state, and whatever ``graph.bound.tool_secrets`` tells of tools."""
+    """What is secret in runs of a graph: fields of its state, and what ``graph.bound.tool_secrets`` tells of tools."""
     arguments, outputs = getattr(graph.bound, "tool_secrets", None) or ({}, [])
     return marks(graph.schema.secrets, arguments, outputs)
