@@ -18,7 +18,7 @@ from flowcore.errors import BudgetExceeded, MaxTurnsExceeded
 from flowcore.faces.results import RunResult, RunResultBase, RunResultStreaming
 from flowcore.faces.runner import _Going
 from flowcore.faces.stream import RunItemStreamEvent
-from flowcore.machine.facts import Effect, Fact, Intent, Rested, Resumed, Signal, Transition
+from flowcore.machine.facts import Effect, Fact, Request, Rested, Resumed, Signal, Started, Transition
 from flowcore.sessions.store import StoreSession
 from flowcore.testing import Crash, CrashingStore, journals, walk_form
 from flowcore.tracing import TracingProcessor, set_trace_processors
@@ -499,12 +499,12 @@ class Reopened(Way):
 
     async def next(self) -> int:
         """After how many facts the next process is gone: after the first one; but after more where that only said
-        again what was begun or resumed, or no process would ever get anywhere."""
+        again what was begun, asked in doubt or resumed, or no process would ever get anywhere."""
         assert self.outside.store is not None
         if self.openings == 0:
             return 1
         found = await journals(self.outside.store, ID)
-        went = sum(not isinstance(fact, (Intent, Resumed, Signal)) for facts in found.values() for fact in facts)
+        went = sum(map(goes_on, (fact for facts in found.values() for fact in facts)))
         self.idle = 1 if went > self.went else self.idle + 1
         self.went = went
         return self.idle
@@ -580,6 +580,13 @@ class Reopened(Way):
                 return True
             if self.calm:
                 return False
+
+
+def goes_on(fact: Fact) -> bool:
+    """Whether a fact brings a run nearer to its end: it isn't one that each death brings again."""
+    if isinstance(fact, Rested):
+        return fact.standing == "failed"
+    return isinstance(fact, (Started, Transition, Effect)) or (isinstance(fact, Request) and fact.kind != "in_doubt")
 
 
 class Closed(Reopened):

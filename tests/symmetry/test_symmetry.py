@@ -162,6 +162,9 @@ FOUND = {
             ),
         )
     ),
+    "two calls are in doubt after each death, and tried again: it didn't end": Script(
+        (Agent((Tool("t0", on_crash="ask"),), replies=(Reply((Call("t0"), Call("t0", "other"))),)),)
+    ),
     "a guardrail had passed when the process died: hooks weren't told of the call beside it": Script(
         (Agent(replies=(Reply(("text",)),), input_guards=(Guard(),), hooks=True),)
     ),
