@@ -6,9 +6,9 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable
-from functools import lru_cache
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, ref
 
 from flowcore.engine.log import log
@@ -79,7 +79,10 @@ class Holder:
             return
         if self._renewing is None:
             self._renewing = asyncio.Lock()
+        queued = self._renewing.locked()
         async with self._renewing:
+            if queued and self.sure:
+                return  # by the one that was waited for: a heartbeat is the process's, not each run's
             before = lease_time()
             late = before - self._beaten
             await self._store.beat(self.owner)
@@ -89,6 +92,7 @@ class Holder:
                     if not await self._still_holds(tree):
                         tree.lose(RunConflict(_LOST.format(tree.root, late), run_id=tree.root))
             self._beaten = before
+        await release_left(self._store)
 
     async def _still_holds(self, tree: Tree) -> bool:
         try:
@@ -105,7 +109,6 @@ class Holder:
             try:
                 if lease_time() - self._beaten > LEASE_SECONDS / 4:
                     await self.renew()
-                    await release_left(store)
                 for root in await store.waiting(self.owner):
                     tree = _HELD.get((id(store), root))
                     if tree is not None and tree.holder is self:
@@ -189,7 +192,7 @@ _GIVING: set[asyncio.Task[None]] = set()
 
 
 async def release_quietly(store: Store, root: str, claim: Claim) -> None:
-    """Give a lease back, if it's still ours and the store can be reached."""
+    """Give a lease back, if it's still ours; later, if the store can't be reached."""
     try:
         await store.release(root, claim, 1 << 30)
     except (StoreError, RunConflict, RunNotFound) as error:
@@ -198,10 +201,33 @@ async def release_quietly(store: Store, root: str, claim: Claim) -> None:
             _LEFT.append((ref(store), root, claim))
 
 
+async def taken(store: Store, root: str, asked: Coroutine[Any, Any, Claim]) -> Claim:
+    """The lease that was asked for. If it comes when who asked has been cancelled, it's given back: nobody would drive
+    the run, and this process would hold it as long as it lives."""
+    if not store.shared:
+        return await asked
+    task = asyncio.ensure_future(asked)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        task.add_done_callback(partial(_unwanted, store, root))
+        raise
+
+
+def _unwanted(store: Store, root: str, task: asyncio.Task[Claim]) -> None:
+    if not task.cancelled() and task.exception() is None:
+        giving = asyncio.ensure_future(release_quietly(store, root, task.result()))
+        _GIVING.add(giving)
+        giving.add_done_callback(_GIVING.discard)
+
+
 async def release_left(store: Store) -> None:
     """Give back what was left by handles that outlived their loop."""
     for one in [left for left in _LEFT if left[0]() is store]:
-        _LEFT.remove(one)
+        try:
+            _LEFT.remove(one)
+        except ValueError:
+            continue  # another loop of this process is at it
         await release_quietly(store, one[1], one[2])
     _LEFT[:] = [left for left in _LEFT if left[0]() is not None]
 

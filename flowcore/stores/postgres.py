@@ -30,8 +30,8 @@ class PostgresStore:
 
     ``dsn``: ``postgresql://user:password@host:port/database`` or any of libpq's forms; what it leaves out comes from
     libpq's environment (``PGHOST``, ``PGPASSWORD``, …). It must lead to a server or to a pooler that keeps sessions.
-    ``connections``: how many are open at most in each event loop, besides one for appends. ``timeout``: seconds that
-    connecting may take before a call fails with StoreError.
+    ``connections``: how many are open at most in each event loop, besides one for appends and one for heartbeats, which
+    wait for nobody. ``timeout``: seconds that connecting may take before a call fails with StoreError.
 
     Appends of many runs that are ready at the same time share a transaction. A lost connection is replaced, and what
     was under way is done again where that can't do it twice.
@@ -121,7 +121,7 @@ class PostgresStore:
 
     async def beat(self, owner: Owner) -> None:
         """Keep the owner's leases for another LEASE_SECONDS."""
-        await self._pool().do(postgres_write.beat(self._names, owner))
+        await self._pool().do(postgres_write.beat(self._names, owner), first=True)
 
     # Journals
 
@@ -189,7 +189,7 @@ class PostgresStore:
 
     async def waiting(self, owner: Owner) -> list[str]:
         """Root runs held by this owner for which letters wait."""
-        return await self._pool().do(postgres_read.waiting(self._names, owner))
+        return await self._pool().do(postgres_read.waiting(self._names, owner), first=True)
 
     # The index
 

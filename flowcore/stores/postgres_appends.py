@@ -138,7 +138,7 @@ class Appends:
                 problem: Exception = error
                 if not isinstance(error, psycopg.Error):
                     raise
-                lost = connection is not None and connection.closed
+                lost = connection is not None and self.pool.is_broken(connection)
                 if tried == TRIES or not (lost or is_crossed(problem)):
                     return problem
         raise AssertionError

@@ -83,13 +83,14 @@ class Address:
 
 
 class Pool:
-    """Up to ``size`` connections for whoever asks, and one more for appends."""
+    """Up to ``size`` connections for whoever asks, one more for appends, and one for what can't wait for its turn."""
 
     def __init__(self, address: Address, size: int) -> None:
         self.address = address
         self.pid = os.getpid()
         self._size = size
         self._turns = asyncio.Semaphore(size)
+        self._first = asyncio.Semaphore(1)
         self._idle: list[Connection] = []
         self._appender: Connection | None = None
         self._all: set[Connection] = set()
@@ -101,9 +102,9 @@ class Pool:
     # Connections
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
+    async def connection(self, first: bool = False) -> AsyncIterator[Connection]:
         """One connection, alone. Raises StoreError when there can't be one."""
-        async with self._turns:
+        async with self._first if first else self._turns:
             one = self._take() or await self._connect()
             try:
                 yield one
@@ -141,6 +142,10 @@ class Pool:
             and state.pipeline_status == pq.PipelineStatus.OFF
         )
 
+    def is_broken(self, one: Connection) -> bool:
+        """Whether a connection is lost, or stuck in its pipeline or transaction: nobody knows what it has done."""
+        return not self._usable(one)
+
     def _drop(self, one: Connection) -> None:
         self._all.discard(one)
         one.pgconn.finish()
@@ -177,23 +182,24 @@ class Pool:
 
     # Doing something
 
-    async def do(self, job: Job[T], *, again: bool = True) -> T:
+    async def do(self, job: Job[T], *, again: bool = True, first: bool = False) -> T:
         """Do a job. It's done again after a lost connection or a deadlock; where the connection was lost so that
-        nobody knows whether it was done, only with ``again``. Raises what the job raises, and StoreError.
+        nobody knows whether it was done, only with ``again``. ``first``: before whatever else waits for a connection.
+        Raises what the job raises, and StoreError.
 
         Who is cancelled leaves at once; the job is done to its end, so that its connection serves the next."""
-        task = asyncio.get_running_loop().create_task(self._do(job, again), name="flowcore-postgres-job")
+        task = asyncio.get_running_loop().create_task(self._do(job, again, first), name="flowcore-postgres-job")
         return await asyncio.shield(task)
 
-    async def _do(self, job: Job[T], again: bool) -> T:
+    async def _do(self, job: Job[T], again: bool, first: bool) -> T:
         psycopg = driver()
         unsure = False
         for tried in range(1, TRIES + 1):
-            async with self.connection() as one:
+            async with self.connection(first) as one:
                 try:
                     return await job(one, unsure)
                 except psycopg.Error as error:
-                    lost = isinstance(error, psycopg.OperationalError) and one.closed
+                    lost = isinstance(error, psycopg.OperationalError) and self.is_broken(one)
                     if tried == TRIES or not ((lost and again) or is_crossed(error)):
                         raise self.address.error(error) from None
                     unsure = unsure or lost
@@ -204,11 +210,12 @@ class Pool:
     async def close(self) -> None:
         """Close every connection once what is under way has ended; what waits for its turn fails."""
         self._closed = True
-        for _ in range(self._size):
-            await self._turns.acquire()
+        turns = [self._first, *[self._turns] * self._size]
+        for turn in turns:
+            await turn.acquire()
         self.abandon()
-        for _ in range(self._size):
-            self._turns.release()
+        for turn in turns:
+            turn.release()
 
     def abandon(self) -> None:
         """``close``, from wherever: the loop may have ended."""

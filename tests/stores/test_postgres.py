@@ -11,20 +11,17 @@ import time
 import traceback
 import uuid
 import warnings
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 import stores_postgres
 from stores_postgres import Cutter, new_store, server
 
-from flowcore import END, START, Context, Goto, Graph, State, node, start
 from flowcore.errors import StoreError, UserError
-from flowcore.machine.facts import Effect
 from flowcore.stores import PostgresStore, checksums, open_store, postgres_pool, postgres_read
 from flowcore.stores.base import IndexRow, Letter, SessionWrite
-from flowcore.testing import kill_everywhere
 from flowcore.testing.store_suite.making import asking, begin, member, move, owner, question, row
 
 ME, OTHER = owner("me"), owner("other")
@@ -140,62 +137,6 @@ async def test_a_server_that_is_gone_is_a_store_error_and_once_it_is_back_all_go
     assert await store.append([member("r", move(1))], claim) == [None]
     assert len(await store.read("r")) == 2
     await store.close()
-
-
-class Counted(State):
-    n: int = 0
-
-
-def counting(act: Callable[[int, str], Awaitable[int]]) -> Graph:
-    """Eight effects, one after the other."""
-
-    @node(limit=10)
-    async def step(state: Counted, ctx: Context) -> dict[str, Any]:
-        async def once() -> int:
-            return await act(state.n, ctx.idempotency_key("act"))
-
-        return {"n": await ctx.once("act", once)}
-
-    async def judge(state: Counted) -> Goto[Literal["again", "enough"]]:
-        return Goto("again") if state.n < 8 else Goto("enough")
-
-    return Graph("counting", Counted, {START: step, step: judge, judge: {"again": step, "enough": END}})
-
-
-async def test_a_run_goes_on_over_a_crash_of_the_server_and_repeats_nothing() -> None:
-    done: list[str] = []
-    starting: list[asyncio.Future[None]] = []
-
-    async def act(n: int, key: str) -> int:
-        done.append(key)
-        if n == 3:
-            await asyncio.to_thread(server().halt)
-            starting.append(asyncio.ensure_future(asyncio.to_thread(server().start)))
-        return n + 1
-
-    store = new_store()
-    run = await start(counting(act), Counted(), store=store, run_id="r")
-    await run
-    await asyncio.gather(*starting)
-    effects = [fact for fact in await store.read("r") if isinstance(fact, Effect)]
-    assert len(done) == len(set(done)) == len(effects) == 8
-    assert (await store.get("r")).standing == "done"
-    await store.close()
-
-
-async def test_a_killed_run_is_resumed_at_every_fact() -> None:
-    async def act(n: int, key: str) -> int:
-        return n + 1
-
-    made: list[PostgresStore] = []
-
-    def make() -> PostgresStore:
-        made.append(new_store(connections=2))
-        return made[-1]
-
-    await kill_everywhere(counting(act), Counted(n=6), store=make)
-    for store in made:
-        await store.close()
 
 
 # Who writes at the same time
