@@ -187,7 +187,7 @@ async def test_agents_go_on_while_the_servers_connections_are_terminated(store: 
     @function_tool
     async def pay(ctx: ToolContext[Any], order: int) -> str:
         done.append(ctx.idempotency_key)
-        if len(done) % 4 == 0:
+        if len(done) % 16 == 0:
             sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s"
             await asyncio.to_thread(server().ask, sql, name)
         return f"paid {order}"
