@@ -647,7 +647,8 @@ async def answer(store: Store, run_id: str, key: str | None = None, value: Any =
 
 
 async def _not_open(store: Store, root: str, key: str | None) -> NotOpen:
-    keys = [one.key for one in await store.requests(root=root, limit=ALL)]
+    answered = {(one.run, one.key) for one in await store.inbox(root) if one.kind == "answer"}
+    keys = [one.key for one in await store.requests(root=root, limit=ALL) if (one.run, one.key) not in answered]
     listed = ", ".join(f"'{one}'" for one in keys) or "none"
     what = f"request '{key}' is" if key is not None else "no request is"
     return NotOpen(

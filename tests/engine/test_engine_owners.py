@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 import pytest
 from engine_graphs import S
+from stores_postgres import LentStore, server
 
 from flowcore.engine import lease
 from flowcore.engine.run import resume, start
@@ -20,6 +22,7 @@ from flowcore.errors import RunConflict, StoreError
 from flowcore.graph.graph import Graph
 from flowcore.graph.outcomes import END, START
 from flowcore.stores.base import LEASE_SECONDS, Owner, Store
+from flowcore.stores.postgres import PostgresStore
 from flowcore.stores.sqlite import SqliteStore
 
 SOMEBODY = Owner("somebody", "another-host", 1, "1")
@@ -44,6 +47,9 @@ class Hours:
 
 def age(store: Any, seconds: float) -> None:
     """Make every lease of a store older."""
+    if isinstance(store, LentStore):
+        server().ask(f'UPDATE "{store.schema}".owner SET expires = expires - %s', seconds)
+        return
     with sqlite3.connect(store.path) as connection:
         connection.execute("UPDATE owner SET expires = expires - ?", (seconds,))
     connection.close()
@@ -57,18 +63,23 @@ def hours(monkeypatch: pytest.MonkeyPatch) -> Hours:
     return made
 
 
-@pytest.fixture
-def shared(tmp_path: Any, hours: Hours) -> Iterator[Any]:
+@pytest.fixture(params=["sqlite", "postgres"])
+async def shared(request: pytest.FixtureRequest, tmp_path: Path, hours: Hours) -> AsyncIterator[Any]:
     """A store that other processes reach."""
-    store = SqliteStore(tmp_path / "runs.db", synchronous="NORMAL")
+    store: Any = LentStore() if request.param == "postgres" else SqliteStore(tmp_path / "runs.db", synchronous="NORMAL")
     hours.stores.append(store)
     yield store
-    asyncio.run(store.close())
+    await store.close()
 
 
 def again(store: Any) -> Any:
     """The same store, as another process has it."""
-    return SqliteStore(store.path)
+    return again_in(store.schema) if isinstance(store, LentStore) else SqliteStore(store.path)
+
+
+def again_in(schema: str) -> PostgresStore:
+    """A Postgres store in a schema that there is."""
+    return PostgresStore(server().dsn, schema=schema, connections=2)
 
 
 def elsewhere(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
