@@ -140,7 +140,11 @@ class EffectInDoubt(RunError):
 
 
 class StoreError(FlowcoreError):
-    """The store can't be read or written."""
+    """The store can't be read or written. ``lasting``: the store is damaged, so that trying again can't help."""
+
+    def __init__(self, message: str = "", *, lasting: bool = False) -> None:
+        super().__init__(message)
+        self.lasting = lasting
 
 
 class AgentsException(FlowcoreError):

@@ -228,7 +228,7 @@ class Tree:
                 break
             except StoreError as error:
                 log("append failed", level="warning", run=self.root, error=str(error))
-                if not self.store.shared:
+                if error.lasting or not self.store.shared:
                     self._break(error)
                 if not self.holder.sure:
                     self._break(error)

@@ -34,22 +34,27 @@ class Sealing(Protocol):
 
 def fact_place(run: str, row: Row) -> Bound:
     """Of a fact: ``run`` is the one that wrote it, also where a fork shares it."""
-    return "fact", run, row.seq, row.kind, row.node, row.visit, row.on, row.to, repr(float(row.at))
+    return "fact", run, row.seq, row.kind, row.node, row.visit, row.on, row.to, _moment(row.at)
 
 
 def request_place(part: str, run: str, key: str, kind: str, node: str, opened: float) -> Bound:
     """Of an open request's ``data`` or ``schema``."""
-    return part, run, key, kind, node, repr(float(opened))
+    return part, run, key, kind, node, _moment(opened)
 
 
 def letter_place(run: str, id: str, kind: str, key: str | None, at: float) -> Bound:
     """Of a letter's value."""
-    return "letter", run, id, kind, key, repr(float(at))
+    return "letter", run, id, kind, key, _moment(at)
 
 
 def item_place(session: str, position: int) -> Bound:
     """Of a session's item."""
     return "item", session, position
+
+
+def _moment(at: Any) -> str:
+    """A time. What a damaged column holds instead is something else than any."""
+    return repr(float(at)) if isinstance(at, (int, float)) else f"no time: {at!r}"
 
 
 def named(place: Bound) -> str:
@@ -70,7 +75,7 @@ def decode_fact(run: str, where: str, row: Row, sealing: Sealing | None) -> Fact
     the run and where it's kept."""
     if sealing is not None:
         told = f"run '{run}' in {where}: fact {row.seq} of kind '{row.kind}'"
-        row = row._replace(payload=sealing.open(row.payload, fact_place(run, row), told))
+        row = row._replace(payload=sealing.open(row.payload, _whole(fact_place(run, row), told), told))
         return checks.decode_row(run, where, row)
     if is_sealed(row.payload):
         raise StoreError(f"run '{run}' in {where}: fact {row.seq} {_SEALED}")
@@ -90,7 +95,7 @@ def sealed(data: bytes, place: Bound, sealing: Sealing | None) -> bytes:
 def value(data: bytes, place: Bound, sealing: Sealing | None, where: str) -> Any:
     """The value of JSON bytes as they're kept. Raises StoreError, beginning with ``where``, for anything else."""
     if sealing is not None:
-        data = sealing.open(data, place, where)
+        data = sealing.open(data, _whole(place, where), where)
     elif is_sealed(data):
         raise StoreError(f"{where}: it {_SEALED}")
     else:
@@ -99,6 +104,13 @@ def value(data: bytes, place: Bound, sealing: Sealing | None, where: str) -> Any
         return loads(data)
     except (ValueError, RecursionError, AttributeError) as error:
         raise StoreError(f"{where}: it isn't JSON ({error})") from None
+
+
+def _whole(place: Bound, where: str) -> Bound:
+    """Raises StoreError unless a place is one: a damaged column may hold anything."""
+    if not {str, int, type(None)}.issuperset(map(type, place)):
+        raise StoreError(f"{where}: a column beside it holds what it can't; the store is damaged")
+    return place
 
 
 def _known(place: Bound) -> Bound:

@@ -84,6 +84,15 @@ class SqliteStore:
                 end.detach()
             await file.close()
 
+    async def verify(self) -> list[str]:
+        """What SQLite finds wrong with the whole file, some 5 ms a megabyte; empty where it's sound.
+
+        A record that was changed is refused when it's read. This finds, too, what a read can't: rows that lists,
+        inboxes and sessions miss because an index of the file was damaged. Raises StoreError where the file can't be
+        read at all.
+        """
+        return await self._open().read_apart(sqlite_read.verify)
+
     # Leases
 
     async def admit(self, member: Append, owner: Owner, below: Sequence[Append] = ()) -> Claim:

@@ -177,7 +177,7 @@ def store_error(path: str, error: Exception) -> StoreError:
         return StoreError(f"store file {path}: another process kept it locked for the whole busy_timeout ({error})")
     if isinstance(error, UnicodeDecodeError):
         return StoreError(f"store file {path}: a text in it isn't UTF-8; the store is damaged")
-    return StoreError(f"store file {path}: {error}")
+    return StoreError(f"store file {path}: {error}", lasting=code == sqlite3.SQLITE_CORRUPT)
 
 
 def is_busy(error: BaseException) -> bool:
