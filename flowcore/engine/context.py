@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar
 
-from pydantic_core import to_json
+from pydantic_core import PydanticSerializationError, to_json
 
 from flowcore.engine.children import Suspend, run_child
 from flowcore.engine.events import Emitted, Event
@@ -22,7 +22,7 @@ from flowcore.engine.observe import HERE, Noted, Where
 from flowcore.errors import EffectInDoubt, GraphError, ReplayMismatch, RunError, RunNotFound, UserError
 from flowcore.graph.node import Node, Retry
 from flowcore.graph.outcomes import Ask
-from flowcore.graph.values import Codec, Json, adapter_of, codec_of, copy_json
+from flowcore.graph.values import Codec, Json, adapter_of, codec_of, copy_json, dumps
 from flowcore.machine.facts import Effect, Fact, Intent, Request, Signal
 from flowcore.machine.plan import over_budget
 from flowcore.machine.snapshot import Question, Visit
@@ -509,8 +509,20 @@ _PLAIN = Doubt({})
 
 def _digest(args: tuple[Any, ...]) -> str:
     """A short hash of arguments: what isn't data counts by its class."""
-    data = to_json(args, fallback=lambda one: f"<{type(one).__qualname__}>", inf_nan_mode="strings")
+    try:
+        data = to_json(args, fallback=_class_of, inf_nan_mode="strings")
+    except PydanticSerializationError:  # a lone surrogate or deep nesting, which pydantic's own JSON can't hold
+        try:
+            data = dumps(args)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise UserError(
+                f"arguments of an effect or a child can't be told apart: {error}; give plain JSON"
+            ) from None
     return hashlib.blake2b(data, digest_size=8).hexdigest()
+
+
+def _class_of(one: Any) -> str:
+    return f"<{type(one).__qualname__}>"
 
 
 Body = Callable[[Any, Context], Awaitable[Any]]

@@ -7,7 +7,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from flowcore.engine.entry import enter, rest, rest_failed
-from flowcore.errors import LimitExceeded
+from flowcore.errors import LimitExceeded, StoreError
 from flowcore.machine.facts import Standing
 from flowcore.machine.plan import Enter, Fail, GoOn, Halt, Rest, Sleep, Take, plan
 
@@ -86,10 +86,19 @@ async def _release(live: Live) -> bool:
     tree = live.tree
     await tree.idle()
     claim, tree.claim = tree.claim, None  # no letter is taken in while the lease is on its way back
-    if claim is None or await tree.store.release(tree.root, claim, len(tree.mail)):
-        tree.holder.drop(tree)
-        tree.lives.clear()  # a run that rests is nobody's but its handle's: freed with it, without the collector
-        return True
-    tree.claim = claim
-    await tree.fetch()
-    return False
+    known = len(tree.mail)
+    while claim is not None and not await tree.store.release(tree.root, claim, known):
+        fresh, waiting = await tree.fetch()
+        if fresh or waiting <= known:
+            tree.claim = claim
+        if fresh:
+            return False
+        if waiting <= known:
+            raise StoreError(
+                f"run '{tree.root}': letters wait for it that the store doesn't give; the store is damaged",
+                lasting=True,
+            )
+        known = waiting  # what was taken in before and sent once more
+    tree.holder.drop(tree)
+    tree.lives.clear()  # a run that rests is nobody's but its handle's: freed with it, without the collector
+    return True

@@ -17,7 +17,7 @@ from flowcore.engine.events import Committed, Event
 from flowcore.engine.lease import Holder, holder_of
 from flowcore.engine.log import log
 from flowcore.engine.observe import OBSERVERS, Noted, Watch
-from flowcore.errors import GraphChanged, RunConflict, RunNotFound, StoreError
+from flowcore.errors import FlowcoreError, GraphChanged, RunConflict, RunNotFound, StoreError
 from flowcore.graph.graph import Graph
 from flowcore.graph.node import Node
 from flowcore.graph.outcomes import END
@@ -283,12 +283,15 @@ class Tree:
             if self._wake is not None:
                 self._wake.set()
 
-    async def fetch(self) -> None:
-        """Read the inbox."""
-        for letter in await self.store.inbox(self.root):
+    async def fetch(self) -> tuple[bool, int]:
+        """Read the inbox: whether something new was in it, and how many letters are."""
+        fresh, letters = False, await self.store.inbox(self.root)
+        for letter in letters:
             if letter.id not in self._taken:
                 self._taken |= {letter.id}
                 self.mail = [*self.mail, letter]
+                fresh = True
+        return fresh, len(letters)
 
 
 class Live:
@@ -345,7 +348,12 @@ class Live:
         """
         if not facts:
             raise RunNotFound(f"run '{self.id}' has no facts", run_id=self.id)
-        fitted = fit(self.graph, self.id, facts, self.tree.clock.time())
+        try:
+            fitted = fit(self.graph, self.id, facts, self.tree.clock.time())
+        except FlowcoreError:
+            raise
+        except Exception as error:
+            raise StoreError(f"run '{self.id}': its journal is damaged ({error!r})") from error
         done = fitted.snapshot.standing == "done"  # then its migration is for looking at it, today and here
         new = () if fitted.migration is None or done else (fitted.migration,)
         self.snapshot, self.facts = fitted.snapshot, [*facts, *new]

@@ -78,9 +78,14 @@ def dumps(value: Any) -> bytes:
 
 def loads(data: bytes) -> Any:
     """The inverse of ``dumps``. Raises ValueError on anything else."""
-    return json.loads(data.decode("utf-8", "surrogatepass"))
+    return _DECODER.decode(data.decode("utf-8", "surrogatepass"))
 
 
+def _no_number(token: str) -> Any:
+    raise ValueError(f"{token} has no JSON form")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_number)
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False, allow_nan=False)
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from flowcore.errors import StoreError
 from flowcore.graph.values import dumps, loads
 from flowcore.machine.facts import KINDS, NAMES, Fact
+from flowcore.machine.shapes import misfit
 
 SCHEMA_VERSION = 2
 """Version of the facts' format; it stands in every payload. It counts up when a field or a kind is added, or means
@@ -71,16 +72,20 @@ def decode(row: Row) -> Fact:
     version = body.pop("v", None) if type(body) is dict else None
     if type(version) is not int or version not in READS:
         raise StoreError(f"{where}: {unread(version)}")
-    cls = KINDS.get(row.kind)
+    cls = KINDS.get(row.kind) if type(row.kind) is str else None
     if cls is None:
         raise StoreError(f"{where}: there's no such kind; the store is damaged")
     header: dict[str, Any] = {"seq": row.seq, "node": row.node, "visit": row.visit, "at": row.at}
     if row.on is not None:
         header.update(on=row.on, to=row.to)
     try:
-        return cls(**header, **body)
+        fact = cls(**header, **body)
     except TypeError as error:
         raise StoreError(f"{where}: {error}; the store is damaged") from None
+    wrong = misfit(fact)
+    if wrong is not None:
+        raise StoreError(f"{where}: '{wrong}' isn't what '{row.kind}' has there; the store is damaged")
+    return fact
 
 
 def unread(version: Any) -> str:
