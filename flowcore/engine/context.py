@@ -9,7 +9,7 @@ import inspect
 import random
 import threading
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar
 
@@ -18,14 +18,15 @@ from pydantic_core import PydanticSerializationError, to_json
 from flowcore.engine.children import Suspend, run_child
 from flowcore.engine.events import Emitted, Event
 from flowcore.engine.forms import IN_DOUBT, WAYS
-from flowcore.engine.observe import HERE, Noted, Where
+from flowcore.engine.observe import HERE, OBSERVERS, Noted, Where
 from flowcore.errors import EffectInDoubt, GraphError, ReplayMismatch, RunError, RunNotFound, UserError
+from flowcore.graph.frozen import DICTS, LISTS
 from flowcore.graph.node import Node, Retry
 from flowcore.graph.outcomes import Ask
 from flowcore.graph.values import Codec, Json, adapter_of, codec_of, copy_json, dumps
 from flowcore.machine.facts import Effect, Fact, Intent, Request, Signal
 from flowcore.machine.plan import over_budget
-from flowcore.machine.snapshot import Question, Visit
+from flowcore.machine.snapshot import NOTHING, Question, Visit
 from flowcore.stores.base import SessionWrite
 
 if TYPE_CHECKING:
@@ -49,18 +50,23 @@ class Context:
     """What a node is given. It's good for one entry; afterwards it refuses. A sync body has no ``once``, ``child`` or
     ``request``.
 
-    ``context``: the app's own object (never stored, given again at a resume). ``bound``: what the graph carries for
-    its nodes.
-    ``answers``: the answers to this visit's requests so far, by key.
+    ``run_id``: the run's id; a child's is ``run/node.visit/key``. ``context``: the app's own object, as given to
+    ``start`` or ``resume`` (never stored). ``bound``: what the graph carries for its nodes. ``meta``: what the face
+    that began the run wrote into it. ``answers``: the answers to this visit's requests so far, by key.
     """
 
     __slots__ = (
         "_caller", "_emitted", "_inflight", "_live", "_random", "_seq", "_state", "_used",
-        "answers", "attempt", "node", "retry", "spent", "visit", "visit_record", "writes",
+        "answers", "attempt", "bound", "context", "meta", "node", "retry", "run_id", "spent", "visit", "visit_record",
+        "writes",
     )  # fmt: skip
 
     def __init__(self, live: Live, node: Node, visit: Visit, caller: asyncio.Task[Any] | None) -> None:
         self._live = live
+        self.run_id = live.id
+        self.context = live.context
+        self.bound = live.graph.bound
+        self.meta = live.snapshot.meta
         self.visit_record = visit
         self.node = node.name
         self.visit = visit.number
@@ -76,33 +82,18 @@ class Context:
         self._random: random.Random | None = None
         self._state = "open"
         questions = visit.questions
-        self.answers: dict[str, Any] = (
+        self.answers: Mapping[str, Any] = (
             {key: copy_json(question.answer) for key, question in questions.items() if question.answered}
             if questions
-            else {}
+            else NOTHING
         )
 
     # -- what is known --------------------------------------------------------------------------------------------
 
     @property
-    def run_id(self) -> str:
-        """The run's id; a child's is ``run/node.visit/key``."""
-        return self._live.id
-
-    @property
     def graph(self) -> Graph:
         """The graph that runs."""
         return self._live.graph
-
-    @property
-    def bound(self) -> Any:
-        """What the graph carries for its nodes."""
-        return self._live.graph.bound
-
-    @property
-    def context(self) -> Any:
-        """The app's own object, as given to ``start`` or ``resume``."""
-        return self._live.context
 
     @property
     def scratch(self) -> dict[Any, Any]:
@@ -113,11 +104,6 @@ class Context:
     def limits(self) -> dict[str, Any]:
         """The run's limits by name."""
         return dict(self._live.snapshot.limits)
-
-    @property
-    def meta(self) -> dict[str, Any]:
-        """What the face that began the run wrote into it."""
-        return self._live.snapshot.meta
 
     @property
     def usage(self) -> dict[str, Any]:
@@ -248,13 +234,14 @@ class Context:
         if on_crash != "retry":
             how = "check" if callable(on_crash) else on_crash
             await live.commit(Intent(live.snapshot.seq + 1, started, started, self.node, self.visit, key, digest, how))
-        token = HERE.set(Where(live.id, self.node, self.visit, key))
+        token = HERE.set(Where(live.id, self.node, self.visit, key)) if OBSERVERS else None
         try:
             value = fn(*args)
             if inspect.isawaitable(value):
                 value = await value
         finally:
-            HERE.reset(token)
+            if token is not None:
+                HERE.reset(token)
         return await self._record(key, codec.admit(value)[0], digest, started)
 
     async def _record(self, key: str, wire: Any, digest: str, started: float) -> Any:
@@ -385,7 +372,7 @@ class Context:
             await live.commit(
                 Signal(live.snapshot.seq + 1, now, now, self.node, self.visit, id, "answer", key, wire, True)
             )
-        self.answers[key] = copy_json(question.answer)
+        self.answers = {**self.answers, key: copy_json(question.answer)}
 
     def asked(self, ask: Ask, after: int = 0) -> Request:
         """The fact that a request was opened; ``after`` facts are put before it."""
@@ -500,11 +487,12 @@ def _codec(returns: Any, key: str) -> Codec:
 def _handed_out(codec: Codec, wire: Any) -> Any:
     """A recorded value for a body: a tree of its own, which it may change."""
     live = codec.decode(wire)
-    return copy_json(live) if live is wire and type(live) in (dict, list) else live
+    return copy_json(live) if live is wire and type(live) in _TREES else live
 
 
 _ANY = Codec(Json, "an effect's value")
 _PLAIN = Doubt({})
+_TREES = DICTS | LISTS
 
 
 def _digest(args: tuple[Any, ...]) -> str:

@@ -72,9 +72,9 @@ async def _take(live: Live, command: Take) -> None:
     """Write a transition that runs no body."""
     graph, started = live.graph, live.tree.clock.time()
     try:
-        where = f"graph '{graph.name}': node '{live.snapshot.visit.node}'"
-        wire, how = graph.schema.admit(command.update, where)
-        await live.commit(live.transition(command.on, wire, started, how=how))
+        node = live.snapshot.visit.node
+        wire, how = graph.schema.admit(command.update, (graph.name, node))
+        await live.commit(live.transition(graph.out[node][command.on], wire, started, how=how))
     except Exception as error:  # answers that the state doesn't admit: nothing was committed or folded
         if live.tree.broken is not None:
             raise

@@ -10,7 +10,7 @@ from flowcore.engine.children import Suspend
 from flowcore.engine.context import Context
 from flowcore.engine.failure import record_of
 from flowcore.engine.log import log
-from flowcore.engine.observe import HERE, Where
+from flowcore.engine.observe import HERE, OBSERVERS, Where
 from flowcore.engine.retry import delay_after
 from flowcore.errors import GraphError, NodeTimeout, RunError, UpdateError
 from flowcore.graph.node import RETRY, TIMEOUT, Node
@@ -33,12 +33,13 @@ async def enter(live: Live, task: asyncio.Task[Any] | None, started: float) -> N
     tree = live.tree
     visit = live.snapshot.visit
     node = live.graph.nodes[visit.node]
-    if not tree.sure:
+    if (tree.guarded or tree.broken is not None) and not tree.sure:
         await tree.make_sure()
     ctx = Context(live, node, visit, task)
     state = live.graph.schema.view(live.snapshot.values)
     live.task, live.interrupted = task, False
-    HERE.set(Where(live.id, visit.node, visit.number))
+    if OBSERVERS:
+        HERE.set(Where(live.id, visit.node, visit.number))
     outcome: Any = None
     raised: BaseException | None = None
     waiting: list[Suspend] = []
@@ -155,16 +156,14 @@ def _facts_of(live: Live, ctx: Context, node: Node, outcome: Any, started: float
             f"graph '{live.graph.name}': node '{node.name}' returned a {kind.__name__}; return a Goto, a Pause, a"
             " label, a dict of what is new, or None"
         )
-    by_data = on is None and node.name in live.graph.conditional
-    if not by_data:
-        live.graph.edge_for(node.name, on)
+    graph = live.graph
+    edge = None if on is None and node.name in graph.conditional else graph.edge_for(node.name, on)
     how = None
     if update:
-        update, how = live.graph.schema.admit(update, f"graph '{live.graph.name}': node '{node.name}'")
-    if by_data:
-        read = Preview(live.graph.schema, live.snapshot, ctx.visit_record, update, how)
-        on = live.graph.choose(node.name, read).on
-    return [live.transition(on, update, started, how=how, usage=ctx.spent)]
+        update, how = graph.schema.admit(update, (graph.name, node.name))
+    if edge is None:
+        edge = graph.choose(node.name, Preview(graph.schema, live.snapshot, ctx.visit_record, update, how))
+    return [live.transition(edge, update, started, how=how, usage=ctx.spent)]
 
 
 def _pause(live: Live, ctx: Context, node: Node, pause: Pause, started: float) -> list[Fact]:
@@ -246,16 +245,14 @@ def _way_out(live: Live, ctx: Context, node: Node, error: Exception, started: fl
                 error=live.hidden(repr(error)),
             )
             not_before = live.tree.clock.time() + delay if delay > 0 else None  # asking may have taken its time
-            told = _told(ctx, error)
-            return live.transition(RETRY, {}, started, not_before=not_before, error=told, usage=ctx.spent)
+            again, told = live.graph.out[node.name][RETRY], _told(ctx, error)
+            return live.transition(again, {}, started, not_before=not_before, error=told, usage=ctx.spent)
     edge = live.graph.edge_for_error(node.name, error)
-    if edge is not None:
-        on = edge.on
-    elif _timed_out(live, error) and live.graph.has(node.name, TIMEOUT):
-        on = TIMEOUT
-    else:
-        return None
-    return live.transition(on, {}, started, error=record_of(error), usage=ctx.spent)
+    if edge is None:
+        if not (_timed_out(live, error) and live.graph.has(node.name, TIMEOUT)):
+            return None
+        edge = live.graph.out[node.name][TIMEOUT]
+    return live.transition(edge, {}, started, error=record_of(error), usage=ctx.spent)
 
 
 def _told(ctx: Context, error: Exception) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from flowcore.engine.lease import Holder, holder_of
 from flowcore.engine.log import log
 from flowcore.engine.observe import OBSERVERS, Noted, Watch
 from flowcore.errors import FlowcoreError, GraphChanged, RunConflict, RunNotFound, StoreError
-from flowcore.graph.graph import Graph
+from flowcore.graph.graph import Edge, Graph
 from flowcore.graph.node import Node
 from flowcore.graph.outcomes import END
 from flowcore.machine.facts import Effect, Fact, Request, Rested, Resumed, Signal, Standing, Started, Transition
@@ -29,6 +29,8 @@ from flowcore.machine.snapshot import Snapshot
 from flowcore.stores.base import Append, Claim, IndexRow, Letter, OpenRequest, SessionWrite, Store
 
 _NONE: frozenset[str] = frozenset()
+_MOVING = ("running", None, 0)
+"""What the index knows of a run that moves."""
 Sink = Callable[[Event], None]
 Drive = Callable[["Live"], Awaitable[Standing]]
 
@@ -39,6 +41,8 @@ class Tree:
     def __init__(self, root: str, store: Store, clock: Clock, drive: Drive) -> None:
         self.root = root
         self.store = store
+        self.guarded = store.shared
+        """Whether others may take the lease: then it's looked at before anything starts."""
         self.clock = clock
         self.drive = drive
         self.claim: Claim | None = None
@@ -186,6 +190,8 @@ class Tree:
             return False
         if answers is None:
             return False
+        if self.out is None and not self.watches and not any(answers):
+            return True
         self._committed(members, answers)
         return True
 
@@ -467,15 +473,17 @@ class Live:
             closed = [key for key in before if key not in s.open]
         self.facts.extend(facts)
         index = None
-        key = self._index_key()
-        if key != self.indexed or asked or closed:
-            self.indexed = key
-            index = self.index_row()
+        if s.standing != "running" or self.indexed is not _MOVING or s.not_before is not None or s.open:
+            key = self._index_key()
+            if key != self.indexed or asked or closed:
+                self.indexed = key
+                index = self.index_row()
         return Append(self.id, self.tree.root, facts, index, asked, closed, consumed, writes)
 
     def _index_key(self) -> tuple[Any, ...]:
         s = self.snapshot
-        return (s.standing, self.due, len(s.open))
+        key = (s.standing, self.due, len(s.open))
+        return _MOVING if key == _MOVING else key
 
     @property
     def due(self) -> float | None:
@@ -604,7 +612,7 @@ class Live:
 
     def transition(
         self,
-        on: str | None,
+        edge: Edge,
         update: dict[str, Any],
         started: float,
         *,
@@ -614,11 +622,9 @@ class Live:
         usage: dict[str, Any] | None = None,
         after: int = 0,
     ) -> Transition:
-        """The fact that the edge ``on`` (a declared label) was taken from the current place; ``after`` facts are put
-        before it."""
+        """The fact that an edge of the current place was taken; ``after`` facts are put before it."""
         s = self.snapshot
         visit = s.visit
-        edge = self.graph.out[visit.node][on] if on is not None else self.graph.edge_for(visit.node, None)
         opened = s.opened.get(edge.target, 0)
         return Transition(
             s.seq + 1 + after, started, self.tree.clock.time(), visit.node, visit.number, edge.on, edge.target,

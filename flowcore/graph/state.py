@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
-from copy import deepcopy
-from typing import Annotated, Any, ClassVar, Generic, NoReturn, TypeVar, get_type_hints
+from typing import Annotated, Any, ClassVar, Generic, TypeVar, get_type_hints
 
 from pydantic import BaseModel, Field, create_model
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from flowcore.errors import GraphError, UpdateError, UserError
+from flowcore.graph.frozen import Frozen, Locked, frozen, read_only
 from flowcore.graph.outcomes import Key, Of, Replace, Select
 from flowcore.graph.secret import MASK, is_secret
 from flowcore.graph.values import Codec, name_of, shape_of, shorten
@@ -55,25 +55,6 @@ def add(old: Any, new: Any) -> Any:
     return old + new
 
 
-def _read_only(self: Any, *args: Any, **kwargs: Any) -> NoReturn:
-    raise TypeError("the state is read-only: return what is new, e.g. Goto('done', field=value)")
-
-
-class Locked(list[T], Generic[T]):
-    """A read-only list."""
-
-    __slots__ = ()
-
-    append = extend = insert = remove = clear = pop = sort = reverse = _read_only
-    __setitem__ = __delitem__ = __iadd__ = __imul__ = _read_only
-
-    def __reduce__(self) -> Any:
-        return list, (list(self),)
-
-    def __deepcopy__(self, memo: Any) -> list[T]:
-        return deepcopy(list(self), memo)
-
-
 class Elements(Locked[T], Generic[T]):
     """A read-only list that knows which fact brought each of its elements."""
 
@@ -105,34 +86,9 @@ class Elements(Locked[T], Generic[T]):
     def grow(self, new: Iterable[T], seq: int) -> None:
         """For ``fold`` alone: take in what a fact brought."""
         before = len(self)
-        list.extend(self, map(frozen, new))
+        list.extend(self, new if type(new) is Locked else map(frozen, new))
         if len(self) > before:
             self._origins[before] = seq
-
-
-class Frozen(dict[str, T], Generic[T]):
-    """A read-only dict."""
-
-    __slots__ = ()
-
-    __setitem__ = __delitem__ = __ior__ = _read_only
-    update = clear = pop = popitem = setdefault = _read_only
-
-    def __reduce__(self) -> Any:
-        return dict, (dict(self),)
-
-    def __deepcopy__(self, memo: Any) -> dict[str, T]:
-        return deepcopy(dict(self), memo)
-
-
-def frozen(value: Any) -> Any:
-    """A value whose lists and dicts are read-only, all the way down: what a node sees can't part from the journal."""
-    kind = type(value)
-    if kind is dict:
-        return Frozen({key: inner if type(inner) is str else frozen(inner) for key, inner in value.items()})
-    if kind is list:
-        return Locked([frozen(inner) for inner in value])
-    return value
 
 
 _EMPTY = frozenset({list, dict, set, frozenset, tuple})
@@ -146,10 +102,11 @@ _SHARED = frozenset({str, int, float, bool, type(None), Frozen})
 class StateField:
     """One field: its codec, reducer and default.
 
-    ``made``: its default is made anew for each run, so it's written into the run's first fact.
+    ``made``: its default is made anew for each run, so it's written into the run's first fact. ``plain``: the class
+    whose values need neither a look nor a reducer, if there is one.
     """
 
-    __slots__ = ("_default", "codec", "info", "is_list", "made", "name", "reducer", "required")
+    __slots__ = ("_default", "codec", "info", "is_list", "made", "name", "plain", "reducer", "required")
 
     def __init__(self, owner: str, name: str, info: FieldInfo) -> None:
         self.name = name
@@ -163,6 +120,7 @@ class StateField:
         if rest:
             annotation = Annotated[annotation, *rest]  # type: ignore[assignment]
         self.codec = Codec(annotation, f"state '{owner}': field '{name}'")
+        self.plain = self.codec.plain if self.reducer is replace else None
         self.required = info.is_required()
         origin = getattr(info.annotation, "__origin__", None)
         self.is_list = origin is list
@@ -210,7 +168,7 @@ class StateField:
     def hold(self, live: Any, seq: int) -> Any:
         """A value in the form in which the state holds it: containers become read-only."""
         kind = type(live)
-        if kind is list:
+        if kind is list or kind is Locked:
             held: Elements[Any] = Elements()
             held.grow(live, seq)
             return held
@@ -286,11 +244,13 @@ class Schema:
                 f"state '{self.name}' has no field {listed(unknown)}; its fields are {listed(self.fields)}"
             )
 
-    def admit(self, update: Mapping[str, Any], where: str) -> tuple[dict[str, Any], dict[str, str] | None]:
+    def admit(
+        self, update: Mapping[str, Any], where: str | tuple[str, str]
+    ) -> tuple[dict[str, Any], dict[str, str] | None]:
         """The wire form of a node's update and how each field is meant where it's not simply joined.
 
-        ``how`` maps a field to ``replace``, ``select`` or ``of``. Raises UpdateError naming ``where`` (the node),
-        field and cure.
+        ``how`` maps a field to ``replace``, ``select`` or ``of``. Raises UpdateError naming ``where`` (in words, or the
+        graph and the node), field and cure.
         """
         wire: dict[str, Any] = {}
         how: dict[str, str] | None = None
@@ -299,10 +259,13 @@ class Schema:
             field = fields.get(name)
             if field is None:
                 raise UpdateError(
-                    f"{where} updates '{name}', but state '{self.name}' has no such field; its fields are"
+                    f"{_in_words(where)} updates '{name}', but state '{self.name}' has no such field; its fields are"
                     f" {listed(fields)}"
                 )
             kind = type(value)
+            if kind is field.plain:
+                wire[name] = value
+                continue
             try:
                 if kind is Replace:
                     wire[name] = field.codec.admit(value.value)[0]
@@ -319,7 +282,7 @@ class Schema:
                 else:
                     wire[name] = field.codec.admit(value)[0]
             except UpdateError as error:
-                raise UpdateError(f"{where}: {error}") from None
+                raise UpdateError(f"{_in_words(where)}: {error}") from None
         return wire, how
 
     def _admit_parts(self, field: StateField, value: Any) -> Any:
@@ -363,6 +326,10 @@ def fields_of(cls: Any) -> dict[str, FieldInfo]:
     return model.model_fields
 
 
+def _in_words(where: str | tuple[str, str]) -> str:
+    return where if isinstance(where, str) else f"graph '{where[0]}': node '{where[1]}'"
+
+
 def pick(part: Any, path: Iterable[str | int], where: str) -> Any:
     """A part of a recorded value."""
     for step in path:
@@ -384,8 +351,8 @@ def _view_class(cls: type[Any]) -> type:
         cls.__name__,
         (cls,),
         {
-            "__setattr__": _read_only,
-            "__delattr__": _read_only,
+            "__setattr__": read_only,
+            "__delattr__": read_only,
             "__module__": cls.__module__,
             "__qualname__": cls.__qualname__,
             "__doc__": cls.__doc__,

@@ -26,6 +26,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, PydanticUserError, TypeAd
 from pydantic_core import PydanticSerializationError
 
 from flowcore.errors import GraphError, UpdateError
+from flowcore.graph.frozen import DICTS, LISTS, Frozen, Locked, frozen_json
 from flowcore.graph.secret import MASK, SECRETS, is_secret, revealed
 
 Json: TypeAlias = JsonValue
@@ -43,7 +44,7 @@ def copy_json(value: Any) -> Any:
     kind = type(value)
     if kind is str or kind is int or kind is bool or value is None:
         return value
-    if kind is dict:
+    if kind is dict or kind is Frozen:
         copy = {}
         for key, inner in value.items():
             if type(key) is not str:
@@ -51,13 +52,13 @@ def copy_json(value: Any) -> Any:
             inner_kind = type(inner)
             copy[key] = inner if inner_kind is str or inner_kind is int else _copy_inner(inner, key)
         return copy
-    if kind is list or kind is tuple:
+    if kind is list or kind is tuple or kind is Locked:
         return [inner if type(inner) is str else _copy_inner(inner, position) for position, inner in enumerate(value)]
     if kind is float:
         if not math.isfinite(value):
             raise ValueError(f"{value!r} has no JSON form")
         return value
-    if isinstance(value, dict):  # a read-only view or another subclass: its content counts
+    if isinstance(value, dict):  # another subclass: its content counts
         return copy_json(dict(value))
     if isinstance(value, list):
         return copy_json(list(value))
@@ -92,10 +93,11 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_cir
 class Codec:
     """How values of one declared type travel.
 
-    ``label`` names the place in errors, e.g. ``state 'Order': field 'total'``. ``secret``: no error tells its values.
+    ``label`` names the place in errors, e.g. ``state 'Order': field 'total'``. ``plain``: the class whose values travel
+    as they are, if there is one. ``secret``: no error tells its values.
     """
 
-    __slots__ = ("_adapter", "_exact", "_tree", "annotation", "label", "native", "secret")
+    __slots__ = ("_adapter", "_exact", "_tree", "annotation", "label", "native", "plain", "secret")
 
     def __init__(self, annotation: Any, label: str) -> None:
         self.annotation = annotation
@@ -107,6 +109,7 @@ class Codec:
             self._exact = type(None)
         self._tree = _is_tree(annotation)
         self.native = self._exact is not None or self._tree
+        self.plain = None if self._exact is float else self._exact
         reason = not_closed(annotation)
         if reason:
             raise GraphError(
@@ -123,7 +126,7 @@ class Codec:
             raise UpdateError(f"{self.label}: expected exactly {name_of(self.annotation)}, got {self._shown(value)}")
         if self._tree:
             try:
-                tree = copy_json(value)
+                tree = frozen_json(value)
             except ValueError as error:
                 raise UpdateError(f"{self.label}: {error}") from None
             except RecursionError:
@@ -204,15 +207,15 @@ def _is_tree(annotation: Any) -> bool | Callable[[Any], bool]:
         return True
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is dict and arguments[0] is str and arguments[1] is JsonValue:
-        return lambda value: type(value) is dict
+        return lambda value: type(value) in DICTS
     if origin is dict and arguments[0] is str and arguments[1] in (bool, int):
         return _is_dict_of(arguments[1])
     if origin is list:
         (inner,) = arguments
         if inner is JsonValue:
-            return lambda value: type(value) is list
+            return lambda value: type(value) in LISTS
         if get_origin(inner) is dict and get_args(inner) == (str, JsonValue):
-            return _is_list_of(dict)
+            return _is_list_of(*DICTS)
         if inner in _SCALARS and inner is not float:
             return _is_list_of(inner)
     if origin in (Union, types.UnionType) and all(one in _SCALARS for one in arguments):
@@ -226,14 +229,14 @@ def _is_tree(annotation: Any) -> bool | Callable[[Any], bool]:
     return False
 
 
-def _is_list_of(cls: type) -> Callable[[Any], bool]:
-    only = frozenset({cls})
-    return lambda value: type(value) is list and only.issuperset(map(type, value))
+def _is_list_of(*classes: type) -> Callable[[Any], bool]:
+    only = frozenset(classes)
+    return lambda value: type(value) in LISTS and only.issuperset(map(type, value))
 
 
 def _is_dict_of(cls: type) -> Callable[[Any], bool]:
     only = frozenset({cls})
-    return lambda value: type(value) is dict and only.issuperset(map(type, value.values()))
+    return lambda value: type(value) in DICTS and only.issuperset(map(type, value.values()))
 
 
 def _is_scalar(cls: type) -> Callable[[Any], bool]:

@@ -91,7 +91,7 @@ def _transition(schema: Schema, s: Snapshot, fact: Transition) -> None:
     s.moved = fact.seq
     if fact.on in _BODILESS:
         s.spun = {**s.spun, fact.node: dict(s.ran)}
-    else:
+    elif not visit.ran:
         _ran(s, visit)
     if visit.intents:
         _in_order(visit, fact.error)
@@ -123,13 +123,23 @@ def _transition(schema: Schema, s: Snapshot, fact: Transition) -> None:
 
 
 def _join(schema: Schema, s: Snapshot, fact: Transition | Resumed, update: dict[str, Any], visit: Visit) -> None:
-    staged = [_stage(schema, s, name, wire, fact, visit) for name, wire in update.items()]
-    values = s.values
-    for field, live, joined in staged:  # nothing was changed so far, so a reducer that raised left no trace
+    how, fields = fact.how, schema.fields
+    new: dict[str, Any] = {}
+    grown: Sequence[tuple[str, Any]] = ()
+    for name, wire in update.items():
+        field = fields.get(name)
+        if how is None and field is not None and type(wire) is field.plain:
+            new[name] = wire
+            continue
+        field, live, joined = _stage(schema, s, name, wire, fact, visit)
         if joined is _GROWS:
-            values[field.name].grow(live, fact.seq)
+            grown = [*grown, (name, live)]
         else:
-            values[field.name] = field.hold(joined, fact.seq)
+            new[name] = field.hold(joined, fact.seq)
+    values = s.values  # nothing was changed so far, so a reducer that raised left no trace
+    values.update(new)
+    for name, live in grown:
+        values[name].grow(live, fact.seq)
 
 
 def _open_visit(s: Snapshot, node: str, number: int, at: float) -> None:

@@ -62,7 +62,16 @@ _REST = Rest()
 def plan(graph: Graph, s: Snapshot, now: float) -> Command:
     """What comes next for a run in this state, at this time."""
     if s.standing == "running":
-        return _running(graph, s, now)
+        if s.cancel_asked or s.stop_asked or s.not_before is not None:
+            held = _held(s, now)
+            if held is not None:
+                return held
+        visit = s.visit
+        if not visit.ran:
+            most = graph.nodes[visit.node].limit
+            if most is not None or not _BUDGETED.isdisjoint(s.limits):
+                return _within(graph, s, most, now)
+        return _ENTER
     if s.standing == "waiting":
         return _waiting(s, now)
     if s.standing == "failed":
@@ -73,31 +82,33 @@ def plan(graph: Graph, s: Snapshot, now: float) -> Command:
     return _REST
 
 
-def _running(graph: Graph, s: Snapshot, now: float) -> Command:
+def _held(s: Snapshot, now: float) -> Command | None:
+    """What keeps a running run from going on, if anything does."""
     if s.cancel_asked:
         return Halt("cancelled")
     asked = s.stop_asked
     if asked and (asked is True or (s.visit.node in asked and not s.visit.ran)):
         return Halt("stopped")
-    if s.not_before is not None and s.not_before > now:
-        return Sleep(s.not_before)
-    visit = s.visit
-    node = graph.nodes[visit.node]
-    if not visit.ran:
-        if node.limit is not None:
-            limit = s.limits.get(node.limit) if isinstance(node.limit, str) else node.limit
-            if limit is not None and s.ran.get(visit.node, 0) >= limit:
-                reason = f"node '{visit.node}' reached its limit of {limit} visits"
-                if graph.has(visit.node, LIMIT):
-                    return _bodiless(graph, s, LIMIT, reason)
-                return Fail(f"{reason} and has no edge 'limit'")
-        if not _BUDGETED.isdisjoint(s.limits):
-            used_up = over_budget(s, now)
-            if used_up is not None:
-                if graph.has(visit.node, OVER_BUDGET):
-                    return _bodiless(graph, s, OVER_BUDGET, used_up)
-                if not graph.budgeted:
-                    return Fail(f"{used_up} at node '{visit.node}', and no node has an edge 'over_budget'")
+    return Sleep(s.not_before) if s.not_before is not None and s.not_before > now else None
+
+
+def _within(graph: Graph, s: Snapshot, most: int | str | None, now: float) -> Command:
+    """Enter the current place if the limits admit it. ``most``: the node's own."""
+    place = s.visit.node
+    if most is not None:
+        limit = s.limits.get(most) if isinstance(most, str) else most
+        if limit is not None and s.ran.get(place, 0) >= limit:
+            reason = f"node '{place}' reached its limit of {limit} visits"
+            if graph.has(place, LIMIT):
+                return _bodiless(graph, s, LIMIT, reason)
+            return Fail(f"{reason} and has no edge 'limit'")
+    if not _BUDGETED.isdisjoint(s.limits):
+        used_up = over_budget(s, now)
+        if used_up is not None:
+            if graph.has(place, OVER_BUDGET):
+                return _bodiless(graph, s, OVER_BUDGET, used_up)
+            if not graph.budgeted:
+                return Fail(f"{used_up} at node '{place}', and no node has an edge 'over_budget'")
     return _ENTER
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flowcore.graph.state import Frozen
+from flowcore.graph.frozen import Frozen
 from flowcore.machine.facts import Effect, Intent, Request, Standing
 
 NOTHING: Mapping[Any, Any] = Frozen()

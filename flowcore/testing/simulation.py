@@ -133,9 +133,9 @@ class _Walk:
         if isinstance(command, Enter):
             self._enter()
         elif isinstance(command, Take):
-            where = f"graph '{self.graph.name}': node '{live.snapshot.visit.node}'"
-            wire, how = self.graph.schema.admit(command.update, where)
-            live.member([live.transition(command.on, wire, clock.time(), how=how)])
+            graph, node = self.graph, live.snapshot.visit.node
+            wire, how = graph.schema.admit(command.update, (graph.name, node))
+            live.member([live.transition(graph.out[node][command.on], wire, clock.time(), how=how)])
         elif isinstance(command, Sleep):
             clock.advance(max(0.0, command.until - clock.time()))
         elif isinstance(command, GoOn):
