@@ -90,6 +90,8 @@ def called_tool(tools: Mapping[str, FunctionTool], call: Item) -> FunctionTool |
 
     A tool without a namespace that was found by searching is called in a namespace of its own name.
     """
+    if call.get("namespace") is None:
+        return tools.get(call.get("name") or "")
     tool = tools.get(called_name(call))
     if tool is None and call.get("namespace") and call.get("namespace") == call.get("name"):
         bare = tools.get(str(call["name"]))

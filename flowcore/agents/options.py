@@ -110,6 +110,8 @@ class Options:
     offered: Mapping[str, list[Any]] = field(default_factory=lambda: NOTHING)
     run: str | None = None
     _wrapper: RunContextWrapper[Any] | None = None
+    _read: int = -1
+    """How many facts the wrapper's usage tells of, where it tells of nothing else."""
 
     def __post_init__(self) -> None:
         unknown = set(self.error_handlers or ()) - set(HANDLED)
@@ -150,13 +152,17 @@ class Options:
             wrapper = self._wrapper = RunContextWrapper(self.context, RunUsage(), tool_input=self.tool_input)
             wrapper.approvals.learn(getattr(run, "facts", ()))
         usage: Any = wrapper.usage
-        if usage.given is not None and run.note_usage(usage.given.to_counts()):
-            usage.given = None
+        facts, spent, given = run.journal, run.spent, usage.given
+        if given is not None and run.note_usage(given.to_counts()):
+            usage.given, spent, given = None, run.spent, None
+        if spent is None and given is None and facts is usage.facts and self._read == len(facts):
+            return wrapper
         counts = run.usage
-        for more in (run.spent, usage.given and usage.given.to_counts()):
+        for more in (spent, given and given.to_counts()):
             if more:
                 counts = {**counts, **{name: counts.get(name, 0) + count for name, count in more.items()}}
-        usage.facts = run.journal
+        usage.facts = facts
+        self._read = len(facts) if spent is None and given is None else -1
         if usage.requests != counts.get("requests", 0) or usage.total_tokens != counts.get("total_tokens", 0):
             usage.take(counts)  # in place: who holds the wrapper sees it
         return wrapper

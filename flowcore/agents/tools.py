@@ -12,7 +12,7 @@ import dataclasses
 import inspect
 import json
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NoReturn, NotRequired, Protocol, TypeAlias, TypedDict, Unpack, overload
 
@@ -291,10 +291,10 @@ class FunctionTool:
             return "always" if self.needs_approval else "never"
         return "sometimes"
 
-    async def invoke(
+    def invoke(
         self, ctx: ToolContext[Any], arguments: str, *, format_error: ErrorFormat | None = None,
         on_error: Callable[[Exception], None] | None = None,
-    ) -> Any:  # fmt: skip
+    ) -> Coroutine[Any, Any, Any]:  # fmt: skip
         """Make the call and give the function's value, or, after an error, what the model is to be told.
 
         ``arguments``: JSON text, empty for none. ``format_error``: the run's own words for an error, asked only where
@@ -304,8 +304,8 @@ class FunctionTool:
         A sync function runs in a thread: a cancel leaves the call at once, but the thread goes on to its end.
         """
         if self.timeout_seconds is None:
-            return await self._call(ctx, arguments, format_error, on_error)
-        return await self._call_within(ctx, arguments, self.timeout_seconds, format_error, on_error)
+            return self._call(ctx, arguments, format_error, on_error)
+        return self._call_within(ctx, arguments, self.timeout_seconds, format_error, on_error)
 
     async def _call(
         self, ctx: ToolContext[Any], arguments: str, format_error: ErrorFormat | None,

@@ -11,7 +11,7 @@ from typing import Any
 from flowcore.errors import UpdateError, UserError
 from flowcore.faces.loading import Loaded
 from flowcore.graph.graph import Graph
-from flowcore.machine.plan import BUDGETS
+from flowcore.machine.snapshot import BUDGETS
 
 OWN_LIMITS = ("max_seconds", "retries", "delay_between_retries", "exponential_backoff")
 TURNS = "max_turns"

@@ -26,8 +26,7 @@ from flowcore.graph.values import dumps
 from flowcore.machine.facts import Fact, Resumed, Signal, Started, Transition
 from flowcore.machine.fold import outline
 from flowcore.machine.migrate import fit
-from flowcore.machine.plan import BUDGETS
-from flowcore.machine.snapshot import Snapshot
+from flowcore.machine.snapshot import BUDGETS, Snapshot
 from flowcore.stores.base import Append, IndexRow, Letter, OpenRequest, Store
 
 T = TypeVar("T")

@@ -146,9 +146,9 @@ class Context:
         return bool(self._live.tree.watches)
 
     @property
-    def inputs(self) -> list[Any]:
+    def inputs(self) -> Sequence[Any]:
         """What was sent to the run as input since it began, oldest first. A node notes in the state what it took."""
-        return list(self._live.snapshot.inputs)
+        return self._live.snapshot.inputs
 
     @property
     def open_requests(self) -> list[str]:
@@ -414,7 +414,10 @@ class Context:
 
     def spend(self, **counts: float) -> None:
         """Add to what the run has used (``input_tokens=…``, ``cost=…``); written down with this entry's next fact."""
-        spent = self.spent = self.spent if self.spent is not None else {}
+        spent = self.spent
+        if spent is None:
+            self.spent = counts
+            return
         for name, count in counts.items():
             spent[name] = spent.get(name, 0) + count
 

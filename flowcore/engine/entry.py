@@ -60,7 +60,7 @@ async def enter(live: Live, task: asyncio.Task[Any] | None, started: float) -> N
             if live.interrupted or task is None or task.cancelling():
                 raise
             raised = RunError(f"node '{node.name}' awaited something that was cancelled", run_id=live.id)
-        if isinstance(raised, Suspend):
+        if raised is not None and isinstance(raised, Suspend):
             waiting, raised = [raised], None
         if ctx._inflight:  # a timeout breaks effects off; any other error lets them finish
             waiting += [one for one in await ctx.settle(cancel=_timed_out(live, raised)) if one not in waiting]
@@ -81,7 +81,7 @@ async def enter(live: Live, task: asyncio.Task[Any] | None, started: float) -> N
         task.uncancel()  # the body has swallowed it; the run rests when the outcome is committed
     if tree.broken is not None:
         raise tree.broken
-    if isinstance(raised, Exception):
+    if raised is not None and isinstance(raised, Exception):
         await _failed(live, ctx, node, raised, started)
     elif waiting:
         dues = [one.due for one in waiting if one.due is not None]

@@ -59,4 +59,5 @@ class Where(NamedTuple):
 
 
 HERE: ContextVar[Where | None] = ContextVar("flowcore_here", default=None)
-"""Where the running code stands; None outside of runs. A thread that a tool runs in has its tool's."""
+"""Where the running code stands, for observers: None outside of runs, and where nobody observes. A thread that a tool
+runs in has its tool's."""

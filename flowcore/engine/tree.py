@@ -29,6 +29,7 @@ from flowcore.machine.snapshot import Snapshot
 from flowcore.stores.base import Append, Claim, IndexRow, Letter, OpenRequest, SessionWrite, Store
 
 _NONE: frozenset[str] = frozenset()
+_MADE: Callable[[type[Transition], tuple[Any, ...]], Transition] = tuple.__new__
 _MOVING = ("running", None, 0)
 """What the index knows of a run that moves."""
 Sink = Callable[[Event], None]
@@ -625,12 +626,14 @@ class Live:
         """The fact that an edge of the current place was taken; ``after`` facts are put before it."""
         s = self.snapshot
         visit = s.visit
-        opened = s.opened.get(edge.target, 0)
-        return Transition(
-            s.seq + 1 + after, started, self.tree.clock.time(), visit.node, visit.number, edge.on, edge.target,
+        on, target = edge.on, edge.target
+        opened = s.opened.get(target, 0)
+        told = (
+            s.seq + 1 + after, started, self.tree.clock.time(), visit.node, visit.number, on, target,
             opened if edge.continues and opened else opened + 1,
             update, how, visit.attempt, not_before, error, usage,
         )  # fmt: skip
+        return _MADE(Transition, told)  # past the named tuple's own function: there's one at every step
 
     def interrupt(self) -> None:
         """Cancel the body that runs now, if one does."""

@@ -26,7 +26,7 @@ from flowcore.faces.sync import iterate_sync, run_sync
 from flowcore.graph.graph import Graph
 from flowcore.graph.node import Node
 from flowcore.graph.state import listed
-from flowcore.machine.plan import BUDGETS
+from flowcore.machine.snapshot import BUDGETS
 from flowcore.stores.base import Store
 from flowcore.stores.memory import MemoryStore
 

@@ -90,6 +90,6 @@ def _inner(value: Any, where: object) -> Any:
 
 _PLAIN = frozenset({str, int, bool, type(None)})
 _KEYS = frozenset({str})
-DICTS = frozenset({dict, Frozen})
-LISTS = frozenset({list, Locked})
+DICTS: frozenset[Any] = frozenset((dict, Frozen))
+LISTS: frozenset[Any] = frozenset((list, Locked))
 """Classes of JSON's objects and arrays, read-only or not."""

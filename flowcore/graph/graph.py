@@ -283,7 +283,8 @@ class Graph:
     def edge_for(self, node: str, on: str | None) -> Edge:
         """The edge that a node's answer takes; ``None`` stands for its only ordinary edge. Raises
         UndeclaredTransition."""
-        edge = self._answers.get(node, {}).get(on)
+        answers = self._answers.get(node)
+        edge = None if answers is None else answers.get(on)
         if edge is not None:
             return edge
         edges = self.out.get(node, {})

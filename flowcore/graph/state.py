@@ -175,6 +175,13 @@ class StateField:
         return frozen(live) if kind is dict else live
 
 
+_SET_DICT, _SET_FIELDS_SET, _SET_EXTRA, _SET_PRIVATE = (
+    BaseModel.__dict__[slot].__set__
+    for slot in ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
+)
+"""What fills a model past its own ``__setattr__``."""
+
+
 class Schema:
     """A state class, read once."""
 
@@ -226,15 +233,15 @@ class Schema:
     def view(self, values: dict[str, Any]) -> Any:
         """What a node sees: an instance of the state class that can't be written to; nothing is copied or validated."""
         view: Any = object.__new__(self._view)
-        set_ = object.__setattr__
         if not self._is_model:
+            set_ = object.__setattr__
             for name, value in values.items():
                 set_(view, name, value)
             return view
-        set_(view, "__dict__", values.copy())
-        set_(view, "__pydantic_fields_set__", self._names)
-        set_(view, "__pydantic_extra__", None)
-        set_(view, "__pydantic_private__", None)
+        _SET_DICT(view, values.copy())
+        _SET_FIELDS_SET(view, self._names)
+        _SET_EXTRA(view, None)
+        _SET_PRIVATE(view, None)
         return view
 
     def _known(self, names: Iterable[str]) -> None:

@@ -20,7 +20,7 @@ from flowcore.machine.facts import (
     Started,
     Transition,
 )
-from flowcore.machine.snapshot import NOTHING, Question, Snapshot, Visit
+from flowcore.machine.snapshot import BUDGETED, NOTHING, Question, Snapshot, Visit
 
 V = TypeVar("V")
 
@@ -77,6 +77,7 @@ def _started(schema: Schema, s: Snapshot, fact: Started) -> None:
     s.root, s.parent = fact.root, fact.parent
     s.created = fact.at
     s.limits = dict(fact.limits)
+    s.budgeted = not BUDGETED.isdisjoint(s.limits)
     s.meta = fact.meta or {}
     if fact.above is not None:
         s.above = fact.above
@@ -85,7 +86,9 @@ def _started(schema: Schema, s: Snapshot, fact: Started) -> None:
 
 
 def _transition(schema: Schema, s: Snapshot, fact: Transition) -> None:
-    visit = _visit_of(s, fact)
+    visit = s.visit
+    if visit.node != fact.node or visit.number != fact.visit:
+        visit = _visit_of(s, fact)
     if fact.update:
         _join(schema, s, fact, fact.update, visit)
     s.moved = fact.seq
@@ -215,6 +218,7 @@ def _rested(schema: Schema, s: Snapshot, fact: Rested) -> None:
 def _resumed(schema: Schema, s: Snapshot, fact: Resumed) -> None:
     if fact.limits:
         s.limits.update(fact.limits)
+        s.budgeted = not BUDGETED.isdisjoint(s.limits)
     if fact.above is not None:
         s.above = fact.above
     if fact.by == "fork":

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 from flowcore.graph.graph import Graph
 from flowcore.graph.node import LIMIT, OVER_BUDGET
 from flowcore.machine.facts import Standing
-from flowcore.machine.snapshot import Snapshot
+from flowcore.machine.snapshot import BUDGETS, Snapshot
 
 
 class Enter(NamedTuple):
@@ -69,7 +69,7 @@ def plan(graph: Graph, s: Snapshot, now: float) -> Command:
         visit = s.visit
         if not visit.ran:
             most = graph.nodes[visit.node].limit
-            if most is not None or not _BUDGETED.isdisjoint(s.limits):
+            if most is not None or s.budgeted:
                 return _within(graph, s, most, now)
         return _ENTER
     if s.standing == "waiting":
@@ -102,7 +102,7 @@ def _within(graph: Graph, s: Snapshot, most: int | str | None, now: float) -> Co
             if graph.has(place, LIMIT):
                 return _bodiless(graph, s, LIMIT, reason)
             return Fail(f"{reason} and has no edge 'limit'")
-    if not _BUDGETED.isdisjoint(s.limits):
+    if s.budgeted:
         used_up = over_budget(s, now)
         if used_up is not None:
             if graph.has(place, OVER_BUDGET):
@@ -158,20 +158,6 @@ def _answers(s: Snapshot, keys: list[str]) -> dict[str, Any]:
         if asked:
             answers[key] = max(asked, key=lambda one: one.request.seq).answer
     return answers
-
-
-BUDGETS = {
-    "max_tokens": "total_tokens",
-    "max_input_tokens": "input_tokens",
-    "max_output_tokens": "output_tokens",
-    "max_cost": "cost",
-    "max_requests": "requests",
-}
-"""Run limits that are budgets, and the count of ``usage`` that each bounds. ``max_seconds`` bounds the time since the
-start in which the run didn't rest."""
-
-
-_BUDGETED = frozenset({*BUDGETS, "max_seconds"})
 
 
 def over_budget(s: Snapshot, now: float) -> str | None:

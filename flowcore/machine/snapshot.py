@@ -12,6 +12,18 @@ NOTHING: Mapping[Any, Any] = Frozen()
 """An empty mapping that all share: most visits have neither effects nor questions, and a run has many visits."""
 
 
+BUDGETS = {
+    "max_tokens": "total_tokens",
+    "max_input_tokens": "input_tokens",
+    "max_output_tokens": "output_tokens",
+    "max_cost": "cost",
+    "max_requests": "requests",
+}
+"""Run limits that are budgets, and the count of ``usage`` that each bounds. ``max_seconds`` bounds the time since the
+start in which the run didn't rest."""
+BUDGETED = frozenset({*BUDGETS, "max_seconds"})
+
+
 class Question:
     """A request of the run. ``answered`` tells whether ``answer`` is one (None may be an answer)."""
 
@@ -56,12 +68,13 @@ class Snapshot:
     something to do by itself. ``usage``: counts over the run and its children. ``idle``: seconds it rested so far,
     ``idle_since``: when its rest began. ``spun``: by node, what had run when its limit was last found reached.
     ``moved``: seq of the last transition. ``above``: a child's, how far its root was when it last began or was taken
-    up again. ``base``: the run that a fork shares its prefix with, and the seq of the last shared fact; ``elders``: by
+    up again. ``budgeted``: one of ``limits`` is a budget. ``base``: the run that a fork shares its prefix with, and the
+    seq of the last shared fact; ``elders``: by
     place, the run in which the body of a visit of that prefix ran.
     """
 
     __slots__ = (
-        "above", "at", "auto_resumes", "base", "cancel_asked", "cause", "created", "due", "elders", "error",
+        "above", "at", "auto_resumes", "base", "budgeted", "cancel_asked", "cause", "created", "due", "elders", "error",
         "fingerprint", "graph", "idle", "idle_since", "inputs", "limits", "meta", "moved", "not_before", "open",
         "opened", "parent", "pause", "ran", "root", "run", "seq", "spun", "standing", "stop_asked", "usage", "values",
         "visit", "visits", "waiting_children",
@@ -82,6 +95,7 @@ class Snapshot:
         self.at = 0.0
         self.standing: Standing = "running"
         self.limits: dict[str, Any] = {}
+        self.budgeted = False
         self.meta: dict[str, Any] = {}
         self.values: dict[str, Any] = {}
         self.visit = Visit("START", 0, 0.0)

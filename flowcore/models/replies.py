@@ -20,7 +20,10 @@ def as_reply(given: Any, model: object) -> ModelResponse:
     ``model``: who gave it."""
     if not isinstance(given, ModelResponse):
         raise UserError(f"{type(model).__name__}.get_response gave a {type(given).__name__}; give a ModelResponse")
-    if all(type(item) is dict for item in given.output):
+    for item in given.output:
+        if type(item) is not dict:
+            break
+    else:
         return given
     raw = [None if type(item) is dict else item for item in given.output]
     return replace(given, output=[_plain(item, model) for item in given.output], raw_output=raw)

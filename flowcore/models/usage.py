@@ -124,16 +124,23 @@ class Usage:
     def to_counts(self) -> dict[str, int | float]:
         """The numbers that aren't zero, flat: the form in which a fact records them. The entries aren't among them:
         there is a fact for each call."""
-        counts = {
-            "requests": self.requests,
-            "input_tokens": self.input_tokens,
-            "output_tokens": self.output_tokens,
-            "total_tokens": self.total_tokens,
-            "cached_tokens": self.input_tokens_details.cached_tokens,
-            "cache_write_tokens": self.input_tokens_details.cache_write_tokens,
-            "reasoning_tokens": self.output_tokens_details.reasoning_tokens,
-        }
-        return {name: count for name, count in counts.items() if count}
+        inputs, outputs = self.input_tokens_details, self.output_tokens_details
+        counts: dict[str, int | float] = {}
+        if self.requests:
+            counts["requests"] = self.requests
+        if self.input_tokens:
+            counts["input_tokens"] = self.input_tokens
+        if self.output_tokens:
+            counts["output_tokens"] = self.output_tokens
+        if self.total_tokens:
+            counts["total_tokens"] = self.total_tokens
+        if inputs.cached_tokens:
+            counts["cached_tokens"] = inputs.cached_tokens
+        if inputs.cache_write_tokens:
+            counts["cache_write_tokens"] = inputs.cache_write_tokens
+        if outputs.reasoning_tokens:
+            counts["reasoning_tokens"] = outputs.reasoning_tokens
+        return counts
 
     def take(self, counts: Mapping[str, Any]) -> None:
         """Become what ``to_counts`` wrote down; names it doesn't know are left out, and so are the entries."""
@@ -142,9 +149,10 @@ class Usage:
         self.input_tokens = get("input_tokens", 0)
         self.output_tokens = get("output_tokens", 0)
         self.total_tokens = get("total_tokens", 0)
-        self.input_tokens_details.cached_tokens = get("cached_tokens", 0)
-        self.input_tokens_details.cache_write_tokens = get("cache_write_tokens", 0)
-        self.output_tokens_details.reasoning_tokens = get("reasoning_tokens", 0)
+        inputs, outputs = self.input_tokens_details, self.output_tokens_details
+        inputs.cached_tokens = get("cached_tokens", 0)
+        inputs.cache_write_tokens = get("cache_write_tokens", 0)
+        outputs.reasoning_tokens = get("reasoning_tokens", 0)
 
     @classmethod
     def from_counts(cls, counts: Mapping[str, Any]) -> Usage:

@@ -225,7 +225,9 @@ class MemoryStore:
     def append_now(self, batch: Sequence[Append], claim: Claim) -> list[Exception | None]:
         """``append`` without suspending: this store is never busy."""
         with self._lock:
-            return [None if self._grown(member, claim) else self._append(member, claim) for member in batch]
+            if len(batch) == 1 and self._grown(batch[0], claim):
+                return [None]
+            return [self._append(member, claim) for member in batch]
 
     def _grown(self, member: Append, claim: Claim) -> bool:
         """Whether it was the usual append, a fact and nothing else of the writer that wrote last; it's done then."""
@@ -604,7 +606,10 @@ def _copy(journal: _Journal, tree: _Tree, copies: dict[_Journal, _Journal]) -> _
 
 def _row_kept(row: IndexRow, **told: Any) -> IndexRow:
     """An index row with what the store itself tells of a run; that's mostly what the row has already."""
-    return row if all(getattr(row, name) == value for name, value in told.items()) else replace(row, **told)
+    for name, value in told.items():
+        if getattr(row, name) != value:
+            return replace(row, **told)
+    return row
 
 
 def _letter_place(letter: Letter) -> Bound:

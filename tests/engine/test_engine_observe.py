@@ -73,7 +73,7 @@ async def test_an_observer_that_raises_does_no_harm(told: Told) -> None:
     assert (await (await begun(say))).state.written == "yes"
 
 
-async def test_running_code_knows_where_it_stands() -> None:
+async def test_running_code_knows_where_it_stands_for_observers(told: Told) -> None:
     seen: list[Where | None] = []
 
     async def say(state: Words, ctx: Context) -> None:

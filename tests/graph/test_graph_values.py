@@ -19,8 +19,8 @@ from pydantic import BaseModel
 from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
 from flowcore.errors import UpdateError
-from flowcore.graph.outcomes import Key
 from flowcore.graph.frozen import Frozen, Locked, frozen
+from flowcore.graph.outcomes import Key
 from flowcore.graph.state import Elements, State, append
 from flowcore.graph.values import Codec, Json, copy_json, dumps, loads
 

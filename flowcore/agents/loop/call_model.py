@@ -114,8 +114,11 @@ async def call_model(state: AgentState, ctx: Context) -> Outcome:
         return Goto("tripped", tripped=tripped, **update, **await save(state, ctx, options, list(added)))
     if keys:
         new = [Of(MODEL, "output", i) for i in range(len(reply["output"]))]
-    on, more, told = await _classified(state, ctx, turn, reply, options)
-    update["items"] = [*added, *new, *told]
+    try:
+        on, more, told = _classify(state, turn, reply["output"], options)
+    except InvalidOutput as error:
+        on, more, told = await _mended(state, ctx, turn, reply, options, error)
+    update["items"] = [*added, *new, *told] if added or told else new
     update["reply_at"] = len(state.items) + len(added)
     _note_progress(state, ctx, turn, reply, update)
     update.update(more)
@@ -259,7 +262,9 @@ async def _call(
             ctx.retry = Retry(1_000, delay, turn.again, exact=True)  # `decide` has counted the attempts
         ctx.spend(requests=1)  # it was made, whatever came of it
         raise
-    _spend(ctx, reply.usage)
+    counts = reply.usage.to_counts()
+    counts.setdefault("requests", 1)
+    ctx.spend(**counts)
     turn.usage = reply.usage
     if reply.raw_output is not None:
         options.came(ctx.visit, len(turn.added), reply.raw_output)
@@ -275,8 +280,6 @@ async def _asking(
     schema: Any = turn.agent.output_schema
     if schema.is_plain_text():
         schema = None
-    if type(items) is not list:
-        items = list(items)  # a model may add to its list; this one is the state's
     model = turn.model
     if not model.reads_only and type(items) is not list:
         items = list(items)  # it may add to its list; the items are the state's
@@ -333,12 +336,6 @@ async def _streamed(turn: Turn, arguments: tuple[Any, ...], ctx: Context) -> Mod
                 turn.streamed = kind_of(event) not in SAFE_EVENTS
         heard.hear(event)
     return heard.reply()
-
-
-def _spend(ctx: Context, usage: Usage) -> None:
-    counts = usage.to_counts()
-    counts.setdefault("requests", 1)
-    ctx.spend(**counts)
 
 
 async def _input(state: AgentState, ctx: Context, turn: Turn, options: Options) -> tuple[Sequence[Item], str | None]:
@@ -445,19 +442,16 @@ def _seen(future: asyncio.Future[Any]) -> None:
         future.exception()
 
 
-async def _classified(
-    state: AgentState, ctx: Context, turn: Turn, reply: dict[str, Any], options: Options
+async def _mended(
+    state: AgentState, ctx: Context, turn: Turn, reply: dict[str, Any], options: Options, error: InvalidOutput
 ) -> tuple[Any, dict[str, Any], list[Item]]:
-    """``_classify``, and what a handler of ``invalid_final_output`` makes of output that can't be."""
-    try:
-        return _classify(state, turn, reply["output"], options)
-    except InvalidOutput as error:
-        whole = ModelResponse(reply["output"], turn.usage or Usage(), reply["response_id"])
-        result = await handled(state, ctx, options, INVALID, error.told, whole)
-        if result is None:
-            raise error.told from error
-        update = final_update(turn.agent, result)
-        return "output", update, told_of(turn.agent, update, result)
+    """What a handler of ``invalid_final_output`` makes of output that can't be, instead of what ``_classify`` says."""
+    whole = ModelResponse(reply["output"], turn.usage or Usage(), reply["response_id"])
+    result = await handled(state, ctx, options, INVALID, error.told, whole)
+    if result is None:
+        raise error.told from error
+    update = final_update(turn.agent, result)
+    return "output", update, told_of(turn.agent, update, result)
 
 
 class InvalidOutput(Exception):
@@ -476,13 +470,17 @@ def _classify(
     calls = [item for item in output if item.get("type") in CALLS]
     if calls:
         handoffs = {one.tool_name for one in turn.handoffs} if turn.handoffs else ()
-        ours = [call for call in calls if call["type"] != "function_call" or call["name"] not in handoffs]
-        for call in ours:
-            if call["type"] == "mcp_approval_request" and not servers_for(turn.agent, call):
-                raise ModelBehaviorError(f"MCP server label {call.get('server_label')} not found")
         tools = turn.agent.tools_by_name if turn.tools is turn.agent.tools else qualified_tools(turn.tools)
-        functions = [call for call in ours if call["type"] == "function_call"]
-        unknown = [call for call in functions if called_tool(tools, call) is None]
+        ours, unknown = False, []
+        for call in calls:
+            if call["type"] == "mcp_approval_request":
+                ours = True
+                if not servers_for(turn.agent, call):
+                    raise ModelBehaviorError(f"MCP server label {call.get('server_label')} not found")
+            elif call["name"] not in handoffs:
+                ours = True
+                if called_tool(tools, call) is None:
+                    unknown.append(call)
         if unknown and options.config.tool_not_found_behavior == "raise_error":
             raise ModelBehaviorError(f"Tool {called_name(unknown[0])} not found in agent {turn.agent.name}")
         if ours:

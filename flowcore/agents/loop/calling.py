@@ -63,17 +63,13 @@ class Call:
         self, ctx: Context, options: Options, wrapper: RunContextWrapper[Any], agent: AgentSpec[Any]
     ) -> ToolContext[Any]:
         """What the tool is handed."""
-        return ToolContext.from_agent_context(
-            wrapper,
-            self.item["call_id"],
-            self.item,
-            agent,
-            tool_name=self.item["name"],
-            tool_arguments=self.arguments,
-            tool_namespace=getattr(self.tool, "tool_namespace", None),
-            run_config=options.config,
+        item = self.item
+        return ToolContext(
+            wrapper.context, wrapper.usage, wrapper.turn_input, wrapper.tool_input, wrapper.approvals,
+            tool_name=item["name"], tool_call_id=item["call_id"], tool_arguments=self.arguments, tool_call=item,
+            tool_namespace=getattr(self.tool, "tool_namespace", None), agent=agent, run_config=options.config,
             idempotency_key=ctx.idempotency_key(self.key),
-        )
+        )  # fmt: skip
 
 
 async def perform(
@@ -86,9 +82,11 @@ async def perform(
     tool_ctx = call.context(ctx, options, wrapper, agent)
     hooks, own = options.hooks, agent.hooks
     try:
-        verdicts, stopped = await judged(options, agent, call, tool, tool_ctx)
-        if stopped is not None:
-            return stopped
+        verdicts: list[dict[str, Any]] = []
+        if tool.tool_input_guardrails:
+            verdicts, stopped = await judged(options, agent, call, tool, tool_ctx)
+            if stopped is not None:
+                return stopped
         if hooks is not None or own is not None:
             await fire("on_tool_start", hooks, own, tool_ctx, agent, tool)
         formatter = options.config.tool_error_formatter

@@ -14,7 +14,7 @@ from flowcore.agents.loop.calling import Call, in_doubt, perform, record_of, rej
 from flowcore.agents.loop.calling_agents import call_agent
 from flowcore.agents.loop.hosted_calls import decided_by_app, response_to
 from flowcore.agents.loop.listing import listed_tools
-from flowcore.agents.loop.saving import FOREIGN, save
+from flowcore.agents.loop.saving import FOREIGN, save, saves
 from flowcore.agents.loop.state import AgentState, call_id_of
 from flowcore.agents.loop.together import together
 from flowcore.agents.namespaces import called_name, called_tool, qualified_tools
@@ -60,9 +60,11 @@ async def run_tools(state: AgentState, ctx: Context) -> Outcome:
     agent = ctx.bound.current(state)
     options = options_of(ctx, state)
     wrapper = options.here
-    calls, hands_off = await _calls(state, ctx, agent, options, wrapper)
+    tools = agent.tools_by_name if not agent.mcp_servers else await _with_servers(ctx, agent, options, wrapper)
+    calls, hands_off = _calls(state, agent, options, tools)
     if len(calls) == 1 and _leaves_at_once(calls[0], agent, ctx):
-        done = [Done(await _perform(state, ctx, options, wrapper, agent, calls[0]))]  # the visit's only effect
+        make = _perform(state, ctx, options, wrapper, agent, calls[0])  # the visit's only effect
+        done = [Done(await make)]
     else:
         ready = await _ask(state, ctx, options, agent, wrapper, calls)
         within = _gate(options)
@@ -80,21 +82,30 @@ async def _leave(
     calls: list[Call], done: list[Done], hands_off: bool,
 ) -> Outcome:  # fmt: skip
     """Where the run goes when every call has its end."""
-    ended = [one for one in done if "item" in one.record]
+    ended: list[Done] = []
+    tripped, learned = None, False
+    for one in done:
+        record = one.record
+        if "item" in record:
+            ended.append(one)
+        learned = learned or "verdicts" in record or "custom" in record
+        tripped = tripped or record.get("tripped")
     update = {"items": [one.named("item") for one in ended]}
-    if any("verdicts" in one.record or "custom" in one.record for one in done):
+    if learned:
         update.update(_learned(done))
     if wrapper.approvals.tools:
         update.update(_standing(state, wrapper))
-    tripped = next((one.record["tripped"] for one in done if one.record.get("tripped")), None)
     if tripped is not None:
         return Goto("tripped", tripped=tripped, **update, **await save(state, ctx, options, upto=state.reply_at))
     if hands_off:
         return Goto("handoff", **update)
-    final = await _final(ctx, options, agent, wrapper, calls, done)
-    if final is not None:
-        return Goto("final", final="value", output=final.final_output, **update)
-    return Goto("done", **update, **await save(state, ctx, options, [one.item for one in ended]))
+    if agent.tool_use_behavior != "run_llm_again":
+        final = await _final(ctx, options, agent, wrapper, calls, done)
+        if final is not None:
+            return Goto("final", final="value", output=final.final_output, **update)
+    if saves(ctx):
+        update.update(await save(state, ctx, options, [one.item for one in ended]))
+    return Goto("done", **update)
 
 
 def _learned(done: Sequence[Done]) -> dict[str, Any]:
@@ -141,16 +152,20 @@ def _gate(options: Options) -> asyncio.Semaphore | None:
     return None if most is None else asyncio.Semaphore(most)
 
 
-async def _calls(
-    state: AgentState, ctx: Context, agent: AgentSpec[Any], options: Options, wrapper: RunContextWrapper[Any]
+async def _with_servers(
+    ctx: Context, agent: AgentSpec[Any], options: Options, wrapper: RunContextWrapper[Any]
+) -> Mapping[str, FunctionTool]:
+    """The agent's tools and those of its MCP servers, by qualified name."""
+    found = options.offered.get(agent.name)
+    if found is None:  # another process than the one that called the model
+        found = await listed_tools(ctx, options, agent, wrapper)
+    return qualified_tools(found)
+
+
+def _calls(
+    state: AgentState, agent: AgentSpec[Any], options: Options, tools: Mapping[str, FunctionTool]
 ) -> tuple[list[Call], bool]:
     """The calls of the last reply, and whether it hands off as well. Raises ModelBehaviorError."""
-    tools = agent.tools_by_name
-    if agent.mcp_servers:
-        found = options.offered.get(agent.name)
-        if found is None:  # another process than the one that called the model
-            found = await listed_tools(ctx, options, agent, wrapper)
-        tools = qualified_tools(found)
     own_handoffs = agent.resolved_handoffs
     handoffs = {one.tool_name for one in own_handoffs} if own_handoffs else ()
     calls: list[Call] = []
@@ -313,8 +328,6 @@ async def _final(
     """Whether the tools' results end the run, by the agent's ``tool_use_behavior``. A function is given the Python
     values that tools gave in this process, and JSON of those that are only recorded."""
     how = agent.tool_use_behavior
-    if how == "run_llm_again":
-        return None
     results = [
         _result(ctx, options, agent, call.tool, one)
         for call, one in zip(calls, done, strict=True)

@@ -75,9 +75,17 @@ class AgentState(State):
         """The function calls of the last reply that have no output yet, and a hosted server's calls that wait for
         approval."""
         reply = self.items[self.reply_at :]
-        answered = {item["call_id"] for item in reply if item.get("type") == "function_call_output"}
-        answered |= {item["approval_request_id"] for item in reply if item.get("type") == "mcp_approval_response"}
-        return [item for item in reply if item.get("type") in CALLS and call_id_of(item) not in answered]
+        calls: list[Item] = []
+        answered: set[Any] = set()
+        for item in reply:
+            kind = item.get("type")
+            if kind in CALLS:
+                calls.append(item)
+            elif kind == "function_call_output":
+                answered.add(item["call_id"])
+            elif kind == "mcp_approval_response":
+                answered.add(item["approval_request_id"])
+        return [item for item in calls if call_id_of(item) not in answered] if answered else calls
 
 
 CALLS = ("function_call", "mcp_approval_request")
