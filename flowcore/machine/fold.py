@@ -27,10 +27,11 @@ V = TypeVar("V")
 
 def fold(schema: Schema, s: Snapshot, fact: Fact) -> None:
     """Take one fact in. Raises StoreError when it can't follow the facts before it: the journal is damaged."""
-    if fact.seq != s.seq + 1:
-        raise StoreError(f"run '{s.run}': fact {fact.seq} can't follow fact {s.seq}; the journal has a gap")
+    seq = fact.seq
+    if seq != s.seq + 1:
+        raise StoreError(f"run '{s.run}': fact {seq} can't follow fact {s.seq}; the journal has a gap")
     _FOLDS[type(fact)](schema, s, fact)
-    s.seq = fact.seq
+    s.seq = seq
     s.at = fact.at
 
 
@@ -86,47 +87,49 @@ def _started(schema: Schema, s: Snapshot, fact: Started) -> None:
 
 
 def _transition(schema: Schema, s: Snapshot, fact: Transition) -> None:
+    # Taken apart at once: a named tuple's fields cost more to ask for one by one.
+    seq, _, at, node, number, on, to, to_visit, update, _, attempt, not_before, error, usage = fact
     visit = s.visit
-    if visit.node != fact.node or visit.number != fact.visit:
+    if visit.node != node or visit.number != number:
         visit = _visit_of(s, fact)
-    if fact.update:
-        _join(schema, s, fact, fact.update, visit)
-    s.moved = fact.seq
-    if fact.on in _BODILESS:
-        s.spun = {**s.spun, fact.node: dict(s.ran)}
+    if update:
+        _join(schema, s, fact, update, visit)
+    s.moved = seq
+    if on in _BODILESS:
+        s.spun = {**s.spun, node: dict(s.ran)}
     elif not visit.ran:
         _ran(s, visit)
     if visit.intents:
-        _in_order(visit, fact.error)
-    if fact.usage:
-        _spend(s, fact.usage)
+        _in_order(visit, error)
+    if usage:
+        _spend(s, usage)
     pause = s.pause
     if pause is not None:
         for key in [key for key, question in s.open.items() if question.request.key in visit.questions]:
             del s.open[key]
         s.pause = None
     if s.idle_since is not None:
-        _moves(s, fact.at)
+        _moves(s, at)
     s.standing = "running"
-    s.cause = fact.error
+    s.cause = error
     s.error = None
-    s.not_before = fact.not_before
-    if fact.to == END:
+    s.not_before = not_before
+    if to == END:
         s.standing = "done"
         s.open.clear()
-        s.visit = Visit(END, 1, fact.at)
+        s.visit = Visit(END, 1, at)
         return
-    there = s.visits.get(fact.to)
-    if there is not None and there.number == fact.to_visit:
+    there = s.visits.get(to)
+    if there is not None and there.number == to_visit:
         s.visit = there
-        if fact.on == RETRY:
-            there.attempt = fact.attempt + 1
+        if on == RETRY:
+            there.attempt = attempt + 1
     else:
-        _open_visit(s, fact.to, fact.to_visit, fact.at)
+        _open_visit(s, to, to_visit, at)
 
 
 def _join(schema: Schema, s: Snapshot, fact: Transition | Resumed, update: dict[str, Any], visit: Visit) -> None:
-    how, fields = fact.how, schema.fields
+    how, fields, seq = fact.how, schema.fields, fact.seq
     new: dict[str, Any] = {}
     grown: Sequence[tuple[str, Any]] = ()
     for name, wire in update.items():
@@ -138,11 +141,11 @@ def _join(schema: Schema, s: Snapshot, fact: Transition | Resumed, update: dict[
         if joined is _GROWS:
             grown = [*grown, (name, live)]
         else:
-            new[name] = field.hold(joined, fact.seq)
+            new[name] = field.hold(joined, seq)
     values = s.values  # nothing was changed so far, so a reducer that raised left no trace
     values.update(new)
     for name, live in grown:
-        values[name].grow(live, fact.seq)
+        values[name].grow(live, seq)
 
 
 def _open_visit(s: Snapshot, node: str, number: int, at: float) -> None:

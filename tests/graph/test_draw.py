@@ -403,6 +403,6 @@ def wide() -> Graph:
 def test_two_hundred_nodes_are_drawn_in_well_under_a_second(make: Any) -> None:
     graph = make()
     for draw in (graph.mermaid, graph.dot, graph.json, graph.svg):
-        began = time.perf_counter()
+        began = time.process_time()
         draw()
-        assert time.perf_counter() - began < 2.0, draw
+        assert time.process_time() - began < 2.0, draw
