@@ -606,8 +606,8 @@ def _copy(journal: _Journal, tree: _Tree, copies: dict[_Journal, _Journal]) -> _
 
 def _row_kept(row: IndexRow, **told: Any) -> IndexRow:
     """An index row with what the store itself tells of a run; that's mostly what the row has already."""
-    for name, value in told.items():
-        if getattr(row, name) != value:
+    for name, one in told.items():
+        if getattr(row, name) != one:
             return replace(row, **told)
     return row
 
