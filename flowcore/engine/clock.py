@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 
 LONGEST_WAIT = 60.0
 """Seconds after which who waits looks at the time again: somebody may have set the clock, or closed the laptop."""
@@ -13,8 +12,9 @@ LONGEST_WAIT = 60.0
 class Clock:
     """The machine's clock. ``flowcore.testing.ManualClock`` is one whose time is moved by hand."""
 
-    time: Callable[[], float] = staticmethod(time.time)
-    """Seconds since the epoch."""
+    def time(self) -> float:
+        """Seconds since the epoch."""
+        return time.time()
 
     async def wait(self, until: float, wake: asyncio.Event) -> None:
         """Sleep until a moment, or until ``wake`` is set, whichever comes first; or for a while: who is woken looks
