@@ -113,7 +113,7 @@ class _Walk:
         self.spend = spend
         self.entries: dict[str, int] = {}
         # A tree in which nothing is awaited or written: what is left of it are its root's name and its clock.
-        tree = cast(Any, SimpleNamespace(root="simulation", clock=clock, out=None))
+        tree = cast(Any, SimpleNamespace(root="simulation", clock=clock, out=None, lives={}))
         self.live = Live(tree, "simulation", graph, None)
 
     def begin(self, input: Any, limits: dict[str, Any]) -> None:
