@@ -109,8 +109,10 @@ def waiting(connection: Connection, owner: Owner) -> list[str]:
 
 
 _INBOX = "SELECT run, id, kind, key, value, at FROM letter WHERE root = ? ORDER BY number"
+# From the held runs to their letters: of either there may be many more that the other doesn't lead to.
 _WAITING = """
-SELECT run.id FROM letter JOIN run ON run.id = letter.root WHERE run.owner = ?
+SELECT run.id FROM run INDEXED BY run_held CROSS JOIN letter ON letter.root = run.id
+WHERE run.owner IS NOT NULL AND run.root = run.id AND run.owner = ?
 GROUP BY run.id ORDER BY min(letter.number)"""
 
 

@@ -71,7 +71,9 @@ ALTER TABLE run ADD COLUMN fixed INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE run ADD COLUMN sum INTEGER NOT NULL DEFAULT 0;
 """
 
-STEPS = (_TABLES, _HELD, _SUMS)
+_ASKED = "CREATE INDEX request_opened ON request (opened, run, key)"
+
+STEPS = (_TABLES, _HELD, _SUMS, _ASKED)
 """What leads from each version to the next, an empty file being version 0; the version stands in the file header's
 user version. A step is never changed once it was released. After the third, ``add_sums``: see ``checksums``."""
 

@@ -8,23 +8,50 @@ from typing import Any
 from stores_postgres import new_store, server
 
 from flowcore.stores import postgres_read
+from flowcore.stores.base import IndexRow
+from flowcore.stores.checksums import changing_sum, fixed_sum
 
 ASKED = [
+    (postgres_read.RUNS[True, True], {"run_latest"}),
+    (postgres_read.RUNS[True, False], {"run_standing"}),
+    (postgres_read._DUE, {"run_due", "run_standing"}),
+    (postgres_read._WAITING.replace("%b", "%(owner)b"), {"run_owner"}),
     (postgres_read.ABANDONED, {"run_standing", "run_owner"}),
     (postgres_read._FIND[True], {"run_pkey"}),
     (postgres_read.OLD, {"run_standing"}),
 ]
-TYPES = {"created": "float8", "run": "bytea", "limit": "bigint", "alive": "bytea[]", "first": "bytea", "end": "bytea"}
+TYPES = {
+    "created": "float8",
+    "run": "bytea",
+    "limit": "bigint",
+    "alive": "bytea[]",
+    "first": "bytea",
+    "end": "bytea",
+    "owner": "bytea",
+}
+
+
+def row(n: int) -> IndexRow:
+    """The n-th run's: every third is done, the others wait."""
+    standing = "done" if n % 3 == 0 else "waiting"
+    return IndexRow(f"run{n}", f"run{n}", None, "g", "f", standing, "n", n, n, turns=1, tokens=1)
 
 
 async def test_what_operators_ask_is_found_by_an_index_whatever_the_number_of_runs() -> None:
     store = new_store()
     await store.due(0.0)
+    rows = [row(n) for n in range(1, 20_001)]
     server().ask(
         f"""INSERT INTO "{store._names.schema}".run
-        SELECT name, name, NULL, CASE WHEN n % 1000 = 0 THEN 'gone'::bytea END, 1, NULL, 0, 'g', 'f',
-        CASE WHEN n % 3 = 0 THEN 'done' ELSE 'waiting' END, 'n', n, n, NULL, 1, 1, '', NULL, NULL, NULL
-        FROM (SELECT n, convert_to('run' || n, 'UTF8') AS name FROM generate_series(1, 20000) AS n) AS made"""
+        SELECT name, name, NULL, CASE WHEN n %% 1000 = 0 THEN 'gone'::bytea END, 1, NULL, 0, 'g', 'f',
+        standing, 'n', n, n, NULL, 1, 1, '', NULL, NULL, NULL, 0, fixed, sum
+        FROM (
+            SELECT n, convert_to('run' || n, 'UTF8') AS name, standing, fixed, sum
+            FROM unnest(%s::text[], %s::bigint[], %s::bigint[]) WITH ORDINALITY AS one (standing, fixed, sum, n)
+        ) AS made""",
+        [one.standing for one in rows],
+        [fixed_sum(one.run, one.run, None, one.created, None, None) for one in rows],
+        [changing_sum(one.run, one, 0) for one in rows],
     )
     assert len((await store.abandoned(limit=99)).runs) == 14
     assert [one.run for one in await store.find("run1234")] == ["run1234", *(f"run1234{n}" for n in range(10))]
