@@ -32,7 +32,7 @@ from flowcore import END, START, Ask, Goto, Graph, Pause, PostgresStore, SqliteS
 from flowcore.graph.values import dumps
 from flowcore.machine.facts import Fact
 from flowcore.stores import checks, checksums
-from flowcore.stores.base import IndexRow, OpenRequest, Store
+from flowcore.stores.base import IndexRow, OpenRequest, Owner, Store
 from flowcore.stores.sealing import encode_fact, request_place, sealed
 
 sys.path.append(str(Path(__file__).parent))
@@ -236,6 +236,7 @@ async def figures_at(store: Store, count: int, chosen: list[str]) -> dict[str, f
         assert await note("find a run by how its id begins", store.find(name(count - 1)[:-3]))
         assert await note("due", store.due(time.time())) == []
         assert (await note("abandoned", store.abandoned())).runs == []
+        assert await note("what a process's watch asks", store.waiting(Owner.this_process())) == []
     return {which: statistics.median(some[1:]) for which, some in found.items()}  # the first ones prepare statements
 
 

@@ -1,0 +1,47 @@
+"""The benchmarks of stores run, and what they say is there; times are printed by benchmarks/, not asserted."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.append(str(Path(__file__).parent / "stores"))
+from stores_postgres import server
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+
+
+def said(command: str, *given: str) -> Any:
+    """What a benchmark prints as JSON."""
+    told = subprocess.run(
+        [sys.executable, str(BENCHMARKS / command), *given, "--json"], capture_output=True, text=True, timeout=300
+    )
+    assert told.returncode == 0, told.stderr
+    return json.loads(told.stdout)
+
+
+def test_an_append_is_measured_beside_a_raw_insert_and_runs_at_once_share_few_connections() -> None:
+    small = ["--rounds", "2", "--appends", "5", "--runs", "40", "--many", "100"]
+    found = said("stores.py", *small, "--postgres", server().dsn)
+    assert list(found) == ["SQLite, NORMAL", "SQLite, FULL", "PostgreSQL"]
+    for figures in found.values():
+        ours, raw = figures["append of a transition, µs"], figures["raw INSERT + COMMIT, µs"]
+        assert ours > 0 and raw > 0 and figures["append, times the raw one"] > 0
+    for store in ("SQLite, FULL", "PostgreSQL"):
+        assert found[store]["40 runs at once, times the former"] > 0
+    assert 2 <= found["PostgreSQL"]["100 runs at once, connections"] <= 10
+
+
+@pytest.mark.parametrize("store", ["sqlite", "postgres"])
+def test_paused_runs_are_filled_in_answered_and_listed(store: str) -> None:
+    where = "sqlite" if store == "sqlite" else server().dsn
+    found = said("paused_runs.py", "--runs", "300", "600", "--times", "3", "--store", where)
+    assert [one["runs"] for one in found] == [300, 600]
+    for one in found:
+        assert len(one["ms"]) == 13
+        assert all(figure > 0 for figure in one["ms"].values())
