@@ -30,8 +30,8 @@ def test_an_append_is_measured_beside_a_raw_insert_and_runs_at_once_share_few_co
     found = said("stores.py", *small, "--postgres", server().dsn)
     assert list(found) == ["SQLite, NORMAL", "SQLite, FULL", "PostgreSQL"]
     for figures in found.values():
-        ours, raw = figures["append of a transition, µs"], figures["raw INSERT + COMMIT, µs"]
-        assert ours > 0 and raw > 0 and figures["append, times the raw one"] > 0
+        assert figures["append of a transition, µs"] > figures["append, times the raw one"] > 0
+        assert figures["raw INSERT + COMMIT, µs"] > 0
     for store in ("SQLite, FULL", "PostgreSQL"):
         assert found[store]["40 runs at once, times the former"] > 0
     assert 2 <= found["PostgreSQL"]["100 runs at once, connections"] <= 10
