@@ -163,6 +163,7 @@ class StoreFile:
         return await asyncio.to_thread(self._read_apart, query)
 
     def _read_apart(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        self._check_place()  # a new connection would make a new file
         try:
             connection = connect(self.path, self._synchronous, self._busy_timeout)
             try:

@@ -110,8 +110,10 @@ async def locked(new: New, chance: random.Random) -> Trial | None:
     if not await _begun(trial, chance):
         return None
     lease = chance.choice([None, LEASE])
+    before = trial.ledger.size()
     victim = await trial.begin(place=replace(trial.place, patience=0.1), pause=PAUSE, lease=lease)
-    await asyncio.sleep(chance.uniform(0.05, 0.3))
+    await trial.moving(victim, before)
+    await asyncio.sleep(chance.uniform(0, 0.1))
     with closing(sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)) as other:
         await asyncio.to_thread(other.execute, "BEGIN IMMEDIATE")
         await asyncio.sleep(0.5 if lease is None else 2 * LEASE)
@@ -125,8 +127,10 @@ async def moved_away(new: New, chance: random.Random) -> Trial | None:
     trial, path = _apart(new)
     if not await _begun(trial, chance):
         return None
+    before = trial.ledger.size()
     victim = await trial.begin(pause=PAUSE, lease=LEASE)
-    await asyncio.sleep(chance.uniform(0.02, 0.15))
+    await trial.moving(victim, before)
+    await asyncio.sleep(chance.uniform(0, 0.1))
     away = path.with_name("away.db")
     path.rename(away)
     await asyncio.sleep(2 * LEASE)

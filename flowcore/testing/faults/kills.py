@@ -91,7 +91,8 @@ async def two_at_once(new: New, chance: random.Random) -> Trial | None:
         return None
     both = await asyncio.gather(trial.play(), trial.play())
     for one in both:
-        if not one.said.get("standing") and one.said.get("error") not in REFUSED:
+        # NotOpen: the other one has answered, and a question is answered once
+        if not one.said.get("standing") and one.said.get("error") not in (*REFUSED, "NotOpen"):
             trial.wrong(f"one of the two said {one.said} (code {one.code})")
     return await trial.finish()
 

@@ -43,3 +43,7 @@ class Ledger:
             return Counter()
         lines = [json.loads(line) for line in self.path.read_text().splitlines()]
         return Counter(Begun(what, key) for at, what, key in lines if at == moment)
+
+    def size(self) -> int:
+        """How many bytes were written: it grows with all that happens."""
+        return self.path.stat().st_size if self.path.exists() else 0

@@ -110,6 +110,12 @@ class Trial:
             victim.signal(signal.SIGKILL)
         return await self.over(victim, then)
 
+    async def moving(self, victim: Victim, before: int) -> None:
+        """Wait until a process has begun something, so that it has its store open, or has ended. ``before``: what the
+        ledger held when it wasn't there."""
+        while victim.code is None and self.ledger.size() <= before:
+            await asyncio.sleep(0.005)  # noqa: ASYNC110 - another process writes the file: it can set no event here
+
     async def over(self, victim: Victim, then: Callable[[], None] | None = None) -> Victim:
         """Wait for a process's end. If it didn't come to the run's end, the store is looked at; ``then`` is done before
         that."""
