@@ -32,13 +32,15 @@ class FaultLine:
 @dataclass(slots=True)
 class FaultTable:
     """``lines``, and ``notes`` on everything that was wrong. ``kills``: how many processes were killed. ``missed``:
-    trials in which the fault hit nothing, e.g. because the run had ended: they count nowhere. ``seed``: what chance
-    began with. ``seconds``: what it all took."""
+    trials in which the fault hit nothing, e.g. because the run had ended: they count nowhere. ``stood_failed``: how
+    often a run stood failed meanwhile because a node couldn't read the store. ``seed``: what chance began with.
+    ``seconds``: what it all took."""
 
     lines: list[FaultLine]
     notes: list[str] = field(default_factory=list)
     kills: int = 0
     missed: int = 0
+    stood_failed: int = 0
     seed: int = 0
     seconds: float = 0.0
 
@@ -66,6 +68,11 @@ class FaultTable:
         text.append(
             f"{self.kills} processes were killed in {self.seconds:.0f} s; {self.missed} trials missed; seed {self.seed}"
         )
+        if self.stood_failed:
+            times = "once" if self.stood_failed == 1 else f"{self.stood_failed} times"
+            text.append(
+                f"a run stood failed {times} because a node couldn't read the store; going on is another attempt"
+            )
         return "\n".join(line.rstrip() for line in [*text, *self.notes])
 
     def _by_fault(self) -> list[list[FaultLine]]:

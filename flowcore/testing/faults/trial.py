@@ -4,6 +4,8 @@ happened to."""
 from __future__ import annotations
 
 import asyncio
+import difflib
+import pprint
 import signal
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +26,8 @@ MOST = 12
 """Processes that may go on with a run before it counts as lost."""
 UNTOUCHED = ("AlreadyResumed", "RunExists", "NotPaused")
 """What a process says that was refused before it touched anything."""
+PARTING = 40
+"""Lines that are shown of where two walks part."""
 DOUBT = "in-doubt:"
 
 
@@ -81,6 +85,7 @@ class Trial:
         self.ledger = Ledger(setting.folder / f"{run}.ledger")
         self.verdict = Verdict()
         self.kills = 0
+        self.stood_failed = 0
         self.deaths = 0
         self.last: Victim | None = None
         self._sealed: dict[Begun, int] = {}
@@ -113,8 +118,8 @@ class Trial:
     async def moving(self, victim: Victim, before: int) -> None:
         """Wait until a process has begun something, so that it has its store open, or has ended. ``before``: what the
         ledger held when it wasn't there."""
-        while victim.code is None and self.ledger.size() <= before:
-            await asyncio.sleep(0.005)  # noqa: ASYNC110 - another process writes the file: it can set no event here
+        while victim.code is None and self.ledger.size() <= before:  # noqa: ASYNC110 - another process writes there
+            await asyncio.sleep(0.005)
 
     async def over(self, victim: Victim, then: Callable[[], None] | None = None) -> Victim:
         """Wait for a process's end. If it didn't come to the run's end, the store is looked at; ``then`` is done before
@@ -123,6 +128,7 @@ class Trial:
         self.kills += victim.killed
         if then is not None:
             then()
+        self.stood_failed += lacked_store(victim)
         if not ended(victim) and victim.said.get("error") not in UNTOUCHED:
             await self.died()
         return victim
@@ -213,8 +219,11 @@ class Trial:
             here, there = getattr(seen, what), getattr(calm, what)
             if here != there:
                 self.wrong(f"its {what} is {here!r}, not {there!r}")
-        if seen.walk != calm.walk:
-            self.wrong("its walk is another one")
+        there, here = calm.walk, seen.walk
+        if self.stood_failed:  # to go on from there is another attempt, and the walk tells so
+            there, here = _attempts_aside(there), _attempts_aside(here)
+        if here != there:
+            self.wrong(f"its walk is another one:\n{_parting(there, here)}")
         for one, times in seen.begun.items():
             most = self._sealed.get(one)
             if most is None and one.what != "entry":
@@ -235,11 +244,26 @@ class Trial:
 
 
 def ended(victim: Victim) -> bool:
-    """Whether a process brought its run to the end. A run that failed because a node couldn't read the store keeps its
-    place, and goes on when the store is back."""
+    """Whether a process brought its run to the end."""
+    return "standing" in victim.said and not lacked_store(victim)
+
+
+def lacked_store(victim: Victim) -> bool:
+    """Whether the run stands failed because a node couldn't read the store: it keeps its place, and goes on when the
+    store is back."""
     said = victim.said
-    lacking = said.get("standing") == "failed" and said["failure"]["kind"] == "StoreError"
-    return "standing" in said and not lacking
+    return said.get("standing") == "failed" and said["failure"]["kind"] == "StoreError"
+
+
+def _attempts_aside(walk: Any) -> Any:
+    """A walk without the numbers of its transitions' attempts (see ``same_form``)."""
+    return {
+        run: [
+            [place, effects, [[*move[:6], None, *move[7:]] if move[0] == "transition" else move for move in moves]]
+            for place, effects, moves in form
+        ]
+        for run, form in walk.items()
+    }
 
 
 def _moves(root: str, walk: Journals) -> Counter[str]:
@@ -269,6 +293,12 @@ def _certain(walk: Journals) -> dict[str, list[Fact]]:
 
 def _doubts(fact: Fact) -> bool:
     return isinstance(fact, (Request, Signal)) and (fact.key or "").startswith(DOUBT)
+
+
+def _parting(there: Any, here: Any) -> str:
+    """Where two walks part, for people: the first lines of it."""
+    one, other = (pprint.pformat(walk, width=110).splitlines() for walk in (there, here))
+    return "\n".join([*difflib.unified_diff(one, other, "calm", "here", lineterm="", n=1)][:PARTING])
 
 
 def _without(run: str, value: Any) -> Any:

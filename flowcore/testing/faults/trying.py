@@ -104,6 +104,7 @@ async def _try_over(
                         break
                     table.missed += 1
                 table.kills += sum(each.kills for each in trials)
+                table.stood_failed += sum(each.stood_failed for each in trials)
                 for each in trials:  # one that hit nothing counts where it shows something wrong
                     if each is trial or not each.verdict.good:
                         lines[fault].add(each.verdict)
