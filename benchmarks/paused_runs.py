@@ -50,7 +50,7 @@ class Draft(State):
 
 
 async def write(state: Draft) -> dict[str, str]:
-    return {"text": f"All that is known about {state.topic}. " * 8}
+    return {"text": f"All that is known about {state.topic}. " * 3}
 
 
 async def review(state: Draft) -> Pause:
