@@ -86,12 +86,12 @@ async def _release(live: Live) -> bool:
     tree = live.tree
     await tree.idle()
     claim, tree.claim = tree.claim, None  # no letter is taken in while the lease is on its way back
-    known = len(tree.mail)
+    known = mail = len(tree.mail)
     while claim is not None and not await tree.store.release(tree.root, claim, known):
-        fresh, waiting = await tree.fetch()
-        if fresh or waiting <= known:
+        waiting = await tree.fetch()
+        if len(tree.mail) > mail or waiting <= known:
             tree.claim = claim
-        if fresh:
+        if len(tree.mail) > mail:  # brought now, or by who watches
             return False
         if waiting <= known:
             raise StoreError(

@@ -290,15 +290,14 @@ class Tree:
             if self._wake is not None:
                 self._wake.set()
 
-    async def fetch(self) -> tuple[bool, int]:
-        """Read the inbox: whether something new was in it, and how many letters are."""
-        fresh, letters = False, await self.store.inbox(self.root)
+    async def fetch(self) -> int:
+        """Read the inbox, and tell how many letters are in it."""
+        letters = await self.store.inbox(self.root)
         for letter in letters:
             if letter.id not in self._taken:
                 self._taken |= {letter.id}
                 self.mail = [*self.mail, letter]
-                fresh = True
-        return fresh, len(letters)
+        return len(letters)
 
 
 class Live:

@@ -208,7 +208,7 @@ def _is_tree(annotation: Any) -> bool | Callable[[Any], bool]:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is dict and arguments[0] is str and arguments[1] is JsonValue:
         return lambda value: type(value) in DICTS
-    if origin is dict and arguments[0] is str and arguments[1] in (bool, int):
+    if origin is dict and arguments[0] is str and arguments[1] in (bool, int, str):
         return _is_dict_of(arguments[1])
     if origin is list:
         (inner,) = arguments
