@@ -79,8 +79,8 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "flowcore.faces.items": (
         "CompactionItem", "HandoffCallItem", "HandoffOutputItem", "InputItem", "ItemHelpers", "MCPApprovalRequestItem",
         "MCPApprovalResponseItem", "MCPListToolsItem", "MessageOutputItem", "ReasoningItem", "RunItem",
-        "ToolApprovalItem", "ToolCallItem", "ToolCallOutputItem", "ToolSearchCallItem", "ToolSearchOutputItem",
-        "UnknownItem",
+        "ToolApprovalItem", "ToolCallItem", "ToolCallOutputItem", "ToolInDoubtItem", "ToolSearchCallItem",
+        "ToolSearchOutputItem", "UnknownItem",
     ),
     "flowcore.faces.logging": ("enable_verbose_stdout_logging",),
     "flowcore.faces.nested": (

@@ -162,6 +162,7 @@ from flowcore.faces.items import RunItem as RunItem
 from flowcore.faces.items import ToolApprovalItem as ToolApprovalItem
 from flowcore.faces.items import ToolCallItem as ToolCallItem
 from flowcore.faces.items import ToolCallOutputItem as ToolCallOutputItem
+from flowcore.faces.items import ToolInDoubtItem as ToolInDoubtItem
 from flowcore.faces.items import ToolSearchCallItem as ToolSearchCallItem
 from flowcore.faces.items import ToolSearchOutputItem as ToolSearchOutputItem
 from flowcore.faces.items import UnknownItem as UnknownItem
@@ -522,6 +523,7 @@ __all__ = [
     "ToolExecution",
     "ToolExecutionConfig",
     "ToolGuardrailFunctionOutput",
+    "ToolInDoubtItem",
     "ToolInputGuardrail",
     "ToolInputGuardrailData",
     "ToolInputGuardrailResult",

@@ -34,15 +34,21 @@ def check_answer(request: OpenRequest, value: Any) -> None:
         ) from None
 
 
+def says_of_doubt(value: Any) -> bool:
+    """Whether this is one of the things that can be said of an effect in doubt."""
+    return (
+        value in ("retry", "fail") if isinstance(value, str) else isinstance(value, Mapping) and set(value) == {"value"}
+    )
+
+
 def _check_doubt(request: OpenRequest, value: Any) -> None:
-    supplied = isinstance(value, Mapping) and set(value) == {"value"}
-    if not supplied and value not in ("retry", "fail"):
+    if not says_of_doubt(value):
         raise UpdateError(
             f"request '{request.key}' of run '{request.run}' asks about an effect that may have happened: answer"
             ' "retry" (do it again), {"value": RESULT} (it happened, and gave this), or "fail"'
         )
     schema = request.data.get("returns") if isinstance(request.data, Mapping) else None
-    if supplied and schema is not None:
+    if isinstance(value, Mapping) and schema is not None:
         try:
             _check(request, schema, value["value"])
         except ImportError:

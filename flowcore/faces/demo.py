@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from flowcore.agents.agent import TContext
 from flowcore.errors import FlowcoreError
 from flowcore.faces.agent import Agent
-from flowcore.faces.items import ToolCallItem, ToolCallOutputItem
+from flowcore.faces.items import ToolCallItem, ToolCallOutputItem, ToolInDoubtItem
 from flowcore.faces.results import RunResult, RunResultStreaming
 from flowcore.faces.runner import DEFAULT_MAX_TURNS, Runner
 from flowcore.faces.stream import AgentUpdatedStreamEvent, RawResponsesStreamEvent, RunItemStreamEvent, StreamEvent
@@ -185,6 +185,11 @@ class _Screen:
 async def _decide(result: RunResult | RunResultStreaming, keyboard: _Keyboard) -> None:
     """Ask whether the calls that wait may be made."""
     for item in result.interruptions:
+        if isinstance(item, ToolInDoubtItem):
+            broken = f"\n[a crash broke {item.name}({item.arguments or ''}) off: it may have happened] retry? [y/N] "
+            again = keyboard.ask(broken).strip().lower() in ("y", "yes")
+            await result.run.answer(item.request.key, "retry" if again else "fail")
+            continue
         asked = f"\n[{item.agent.name} wants to call {item.name}({item.arguments or ''})] approve? [y/N] "
         said = keyboard.ask(asked)
         await result.run.answer(item.call_id, said.strip().lower() in ("y", "yes"))

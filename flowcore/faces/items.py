@@ -342,6 +342,20 @@ class ToolApprovalItem(RunItem):
         )
 
 
+class ToolInDoubtItem(ToolApprovalItem):
+    """A call of a tool with ``on_crash="ask"`` that a crash broke off: it may have happened. No approval: a person says
+    ``state.resolve(item, "retry")``, ``state.resolve(item, value=…)`` or ``state.resolve(item, "fail")``.
+    ``idempotency_key``: under which the world may know the call."""
+
+    __slots__ = ()
+    type = "tool_in_doubt_item"
+
+    @property
+    def idempotency_key(self) -> str:
+        """Under which the world may know the call."""
+        return str(self.request.data["idempotency_key"])
+
+
 class ItemHelpers:
     """Reading items, and making them."""
 

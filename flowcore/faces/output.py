@@ -54,7 +54,7 @@ class RunEvent(StrEnum):
 
 @dataclass(slots=True)
 class RunMetrics:
-    """What a run used: tokens, requests, seconds from its start to its last fact and, streamed, to the first piece of
+    """What a run used: tokens, requests, seconds at work (nobody's days are in it) and, streamed, to the first piece of
     the answer."""
 
     input_tokens: int = 0
@@ -254,7 +254,7 @@ async def output_of(
             int(usage.get("output_tokens", 0)),
             int(usage.get("total_tokens", 0)),
             int(usage.get("requests", 0)),
-            facts[-1].at - facts[0].started,
+            _at_work(run),
             None if first is None else first - facts[0].started,
         ),
         tools=_tools(result),
@@ -266,6 +266,12 @@ async def output_of(
         error=error,
         run=run,
     )
+
+
+def _at_work(run: Run) -> float:
+    """Seconds from a run's start to its last fact, without those in which it rested: nobody's days are among them."""
+    s = run._live.snapshot
+    return max(0.0, (s.at if s.idle_since is None else s.idle_since) - s.created - s.idle)
 
 
 def _model_of(agent: AgentSpec[Any]) -> str | None:

@@ -10,6 +10,7 @@ from flowcore.agents.agent import AgentSpec as Agent
 from flowcore.agents.as_tool import AgentTool
 from flowcore.agents.context import APPROVAL, kept_as
 from flowcore.agents.loop.state import AgentState
+from flowcore.engine.forms import IN_DOUBT
 from flowcore.errors import UserError
 from flowcore.faces.spending import Below, summed
 from flowcore.graph.graph import Graph
@@ -48,8 +49,13 @@ class View:
             s.run, s.seq + 1, s.standing, place, state.agent, list(state.items[: state.begun or None]),
             [str(call["name"]) for call in pending], state.tripped is not None, summed(s.usage, below.usage),
             s.turns(nodes=graph.nodes.items()), dict(s.limits), dict(s.meta),
-            [one for one in requests if one.kind == APPROVAL],
+            [one for one in requests if asks_about_call(one)],
         )  # fmt: skip
+
+
+def asks_about_call(request: OpenRequest) -> bool:
+    """Whether a request is about a tool's call: may it be made, or, after a crash, did it happen."""
+    return request.kind == APPROVAL or (request.kind == IN_DOUBT and isinstance(request.data.get("tool"), str))
 
 
 def asked_by(request: OpenRequest) -> dict[str, Any]:

@@ -34,11 +34,12 @@ from flowcore.faces.items import (
     ToolApprovalItem,
     ToolCallItem,
     ToolCallOutputItem,
+    ToolInDoubtItem,
     reply_items,
     responses,
     run_items,
 )
-from flowcore.faces.resting import agent_called, call_of
+from flowcore.faces.resting import agent_called, asks_about_call, call_of
 from flowcore.faces.run_state import RunState
 from flowcore.faces.spending import Below, Spent, below, nested_requests
 from flowcore.faces.stream import AgentUpdatedStreamEvent, StreamEvent, Translator
@@ -148,9 +149,8 @@ class RunResultBase:
         seq = run._live.snapshot.seq
         if self._items[0] != seq:
             self._items = (seq, brought(self._state, run.facts, self._crew, self._options))
-        own = {id(one.request) for one in self.interruptions if one.request.run == run.id}
-        below = [one for one in self.interruptions if id(one.request) not in own]
-        return [*self._items[1], *below]
+        asked = [one for one in self.interruptions if one.request.kind == APPROVAL]
+        return [*self._items[1], *(one for one in asked if one.request.run != run.id)]
 
     def release_agents(self, release_new_items: bool = True) -> None:
         """Let the items hold their agents no longer; ``item.agent`` is there as long as somebody else holds it."""
@@ -204,12 +204,14 @@ class RunResultBase:
 
     @property
     def interruptions(self) -> list[ToolApprovalItem]:
-        """The calls that wait for a person, those of nested agents among them."""
+        """The calls that wait for a person, those of nested agents among them; those of which nobody knows whether
+        they happened before a crash are ``ToolInDoubtItem``s."""
         found = []
         for request in self._requests if self.run.standing == "waiting" else ():
-            if request.kind == APPROVAL:
+            if asks_about_call(request):
                 agent = agent_called(request.data["agent"], self._crew.agents) or self.last_agent
-                found.append(ToolApprovalItem.of(agent, call_of(request.data), request=request))
+                kind = ToolApprovalItem if request.kind == APPROVAL else ToolInDoubtItem
+                found.append(kind.of(agent, call_of(request.data), request=request))
         return found
 
     @property

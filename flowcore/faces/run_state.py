@@ -9,28 +9,29 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, Literal
 
 from typing_extensions import TypeVar
 
 from flowcore.agents.agent import AgentSpec as Agent
-from flowcore.agents.context import RunContextWrapper
+from flowcore.agents.context import APPROVAL, RunContextWrapper
 from flowcore.agents.items import input_items
 from flowcore.agents.loop.state import Crew
 from flowcore.engine.carried import Carried, Journal, carried_from
 from flowcore.engine.carry import at_once, bring, check, collect, gone_on, letter, requests_of, take_over
 from flowcore.engine.clock import CLOCK
+from flowcore.engine.forms import IN_DOUBT
 from flowcore.engine.private import PrivateStore
 from flowcore.engine.run import Run, load
 from flowcore.errors import GraphChanged, NotPaused, StoreError, UserError
 from flowcore.faces.context_json import Deserializer, Serializer, context_from_json, context_to_json
-from flowcore.faces.items import ToolApprovalItem
+from flowcore.faces.items import ToolApprovalItem, ToolInDoubtItem
 from flowcore.faces.resting import View, agent_called, asked_by, bound_to, call_of, graph_of, told_of, tool_of
 from flowcore.faces.spending import below as spent_below
 from flowcore.faces.spending import below_carried
 from flowcore.faces.state_json import SCHEMA, checked_decisions, checked_state
 from flowcore.graph.graph import Graph
-from flowcore.graph.values import copy_json, shorten
+from flowcore.graph.values import Json, codec_of, copy_json, shorten
 from flowcore.machine.facts import Standing
 from flowcore.models.base import Item
 from flowcore.models.usage import Usage
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 TContext = TypeVar("TContext", default=Any)
 TAgent = TypeVar("TAgent", default=Any)
+_NO_VALUE: Any = object()
 _ENDING = ("output_guardrails", "finalize", "blocked")
 """Places of a run that has its output: no model call follows."""
 
@@ -214,7 +216,8 @@ class RunState(Generic[TContext, TAgent]):
     def _item(self, request: OpenRequest) -> ToolApprovalItem:
         asked = asked_by(request)
         agent = agent_called(asked["agent"], self._crew.agents) or self.current_agent
-        return ToolApprovalItem(agent, call_of(asked), request=replace(request, data=copy_json(request.data)))
+        kind = ToolApprovalItem if request.kind == APPROVAL else ToolInDoubtItem
+        return kind(agent, call_of(asked), request=replace(request, data=copy_json(request.data)))
 
     def approve(self, approval_item: ToolApprovalItem, always_approve: bool = False) -> None:
         """Let a call be made when the run goes on; with ``always_approve`` every one of this tool by this run.
@@ -235,8 +238,30 @@ class RunState(Generic[TContext, TAgent]):
             decision["message"] = rejection_message
         self._decide(approval_item, decision, always_reject)
 
+    def resolve(
+        self, item: ToolApprovalItem, how: Literal["retry", "fail"] | None = None, *, value: Any = _NO_VALUE
+    ) -> None:
+        """Say what became of a call that a crash broke off (a ``ToolInDoubtItem``): ``"retry"``: make it again;
+        ``value``: it happened, and gave this (JSON); ``"fail"``: let the run fail. Until the run goes on the last word
+        counts. Raises UserError for an item that isn't in doubt or isn't open, UpdateError for a value that isn't JSON.
+        """
+        given = value is not _NO_VALUE
+        if (how is None) is not given or how not in (None, "retry", "fail"):
+            raise UserError('resolve(item, "retry"), resolve(item, "fail") or resolve(item, value=…)')
+        request = self._open(item)
+        if request.kind != IN_DOUBT:
+            raise UserError(f"the call {item.call_id!r} isn't in doubt, it waits for approve(item) or reject(item)")
+        said = {"value": codec_of(Json, "the call's value").admit(value)[0]} if given else how
+        self._decisions.pop((request.run, request.key), None)
+        self._decisions[request.run, request.key] = {"in_doubt": said}
+
     def _decide(self, item: ToolApprovalItem, decision: dict[str, Any], always: bool) -> None:
         request = self._open(item)
+        if request.kind == IN_DOUBT:
+            raise UserError(
+                f"the call {item.call_id!r} of tool {item.name!r} may have happened before a crash: neither a yes nor"
+                ' a no settles it: state.resolve(item, "retry"), resolve(item, value=…) or resolve(item, "fail")'
+            )
         self._decisions.pop((request.run, request.key), None)  # the last one is the last in order, too
         self._decisions[request.run, request.key] = {**decision, "always": True} if always else decision
 
@@ -436,7 +461,7 @@ class RunState(Generic[TContext, TAgent]):
 
     def _take(self, data: Mapping[str, Any]) -> None:
         """The decisions, input and limits of a loaded state. Raises UserError for what isn't so."""
-        self._decisions = checked_decisions(data, {(one.run, one.key) for one in self._seen.requests})
+        self._decisions = checked_decisions(data, {(one.run, one.key): one.kind for one in self._seen.requests})
         self._input = list(data.get("input", []))
         if "max_turns" in data:
             self.max_turns = data["max_turns"]
@@ -501,15 +526,20 @@ class RunState(Generic[TContext, TAgent]):
         for (run, key), decision in self._decisions.items():
             if decision.get("always"):
                 for other in view.requests:
-                    if other.run == run and tool_of(other) == tools[run, key]:
+                    if other.kind == APPROVAL and other.run == run and tool_of(other) == tools[run, key]:
                         decisions.setdefault((run, other.key), decision)
         letters = [
-            letter(run, "answer", key, True if decision == {"approve": True} else decision, view.length, now)
+            letter(run, "answer", key, _as_answer(decision), view.length, now)
             for (run, key), decision in decisions.items()
         ]
         if self._input:
             letters.append(letter(view.run, "input", None, self.pending_input, view.length, now))
         return letters
+
+
+def _as_answer(decision: dict[str, Any]) -> Any:
+    """What a decision says to the request."""
+    return True if decision == {"approve": True} else decision.get("in_doubt", decision)
 
 
 async def collect_stored(run_id: str, graph: Graph, store: Store) -> Carried:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from flowcore.engine.forms import IN_DOUBT, says_of_doubt
 from flowcore.errors import UserError
 from flowcore.graph.values import copy_json
 
@@ -49,17 +50,20 @@ def checked_state(data: Any) -> dict[str, Any]:
 
 
 def checked_decisions(
-    data: Mapping[str, Any], open: Collection[tuple[str, str]]
+    data: Mapping[str, Any], open: Mapping[tuple[str, str], str]
 ) -> dict[tuple[str, str], dict[str, Any]]:
-    """A state's decisions by the run that asks and the key of its request. Raises UserError for malformed ones, and for
-    one about what isn't ``open``."""
+    """A state's decisions by the run that asks and the key of its request. ``open``: the kinds of the requests that
+    are. Raises UserError for malformed decisions, and for one about what isn't open."""
     decisions: dict[tuple[str, str], dict[str, Any]] = {}
     for one in data.get("decisions", []):
         decision = dict(one) if type(one) is dict else {}
         place = (decision.pop("run", None), decision.pop("key", None))
         types = {"approve": bool, "message": str, "always": bool}
-        fits = all(type(value) is types.get(name) for name, value in decision.items())
-        if not fits or "approve" not in decision or not all(isinstance(name, str) for name in place):
+        if open.get(place) == IN_DOUBT:
+            fits = set(decision) == {"in_doubt"} and says_of_doubt(decision["in_doubt"])
+        else:
+            fits = "approve" in decision and all(type(value) is types.get(name) for name, value in decision.items())
+        if not fits or not all(isinstance(name, str) for name in place):
             raise UserError("this state's 'decisions' are malformed")
         if place not in open:
             raise UserError("this state decides about a call that it doesn't ask about")

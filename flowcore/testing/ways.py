@@ -13,7 +13,7 @@ from flowcore.agents.context import APPROVAL
 from flowcore.engine.run import Run
 from flowcore.errors import UserError
 from flowcore.faces.agent import Agent
-from flowcore.faces.items import RunItem, ToolApprovalItem
+from flowcore.faces.items import RunItem, ToolApprovalItem, ToolInDoubtItem
 from flowcore.faces.results import RunResultBase, RunResultStreaming
 from flowcore.faces.run_state import RunState
 from flowcore.faces.runner import Runner, _Going
@@ -169,7 +169,8 @@ class _Ways:
     async def _answered(self, run: Run, result: RunResultBase) -> bool:
         """Answer what a run asks; whether it asked anything."""
         for item in result.interruptions:
-            await run.answer(item.request.key, _as_answer(self.decide(item)))
+            doubt = isinstance(item, ToolInDoubtItem)
+            await run.answer(item.request.key, "retry" if doubt else _as_answer(self.decide(item)))
         return bool(result.interruptions)
 
     def answer(self, request: OpenRequest) -> Any:

@@ -9,15 +9,18 @@ from typing import Any
 import pytest
 from engine_graphs import S
 
+from flowcore import Agent, function_tool
+from flowcore.agents.options import Options
 from flowcore.engine import clock as engine_clock
 from flowcore.engine.clock import Clock
 from flowcore.engine.run import resume, start
+from flowcore.faces.output import output_of
 from flowcore.graph.graph import Graph
 from flowcore.graph.node import Retry, node
 from flowcore.graph.outcomes import END, START, Ask, Pause
 from flowcore.machine.facts import Transition
 from flowcore.stores.base import Store
-from flowcore.testing import Crash, CrashingStore, ManualClock
+from flowcore.testing import Crash, CrashingStore, ManualClock, ScriptedModel, function_call
 
 DAY = 86_400.0
 
@@ -159,3 +162,23 @@ async def test_days_that_a_person_took_are_in_no_duration(store: Store) -> None:
     assert (await run).standing == "done"
     walk = run.graph
     assert [walk.nodes[one]["duration"] for one in walk] == [7, 0, 5]
+
+
+async def test_what_an_agents_run_took_leaves_out_the_days_of_a_person() -> None:
+    clock = ManualClock(0.0, auto=False)
+
+    @function_tool(needs_approval=True)
+    def wait() -> str:
+        """Take a while."""
+        clock.now += 7
+        return "ok"
+
+    agent = Agent(name="a", tools=[wait], model=ScriptedModel([function_call("wait", "{}"), "done"]))
+    run = await start(agent, "go", context=Options(), clock=clock)
+    await run.drive()
+    clock.now += 3 * DAY
+    assert (await output_of(run, agent, "go", Options(), True)).metrics.duration == 0
+    await run.answer()
+    await run.drive()
+    clock.now += DAY
+    assert (await output_of(run, agent, "go", Options(), True)).metrics.duration == 7
