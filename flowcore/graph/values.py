@@ -340,5 +340,8 @@ def name_of(annotation: Any) -> str:
 
 def shorten(value: Any, most: int = 80) -> str:
     """A value's repr with its class, cut for an error message."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except RecursionError:
+        text = "nested too deeply to be shown"
     return f"{text if len(text) <= most else text[: most - 1] + '…'} ({type(value).__name__})"

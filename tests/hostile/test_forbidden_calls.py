@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-
-import pytest
 
 HOUSE = Path(__file__).parent.parent.parent / "flowcore"
 FILES = sorted(HOUSE.rglob("*.py"))
@@ -67,23 +66,26 @@ def name_of(file: Path) -> str:
     return str(file.relative_to(HOUSE))
 
 
+@cache
+def tree_of(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
 def calls(file: Path) -> Iterator[tuple[str, ast.Call]]:
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(file)):
         if isinstance(node, ast.Call):
             yield ast.unparse(node.func), node
 
 
-@pytest.mark.parametrize("file", FILES, ids=name_of)
-def test_no_module_that_makes_code_from_data_is_used(file: Path) -> None:
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+def test_no_module_that_makes_code_from_data_is_used() -> None:
+    for file, node in ((file, node) for file in FILES for node in ast.walk(tree_of(file))):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
         assert not MODULES & {name.partition(".")[0] for name in names}, f"{name_of(file)}:{node.lineno}"  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("file", FILES, ids=name_of)
-def test_nothing_is_run_or_imported_by_a_name_from_data(file: Path) -> None:
-    for called, call in calls(file):
+def test_nothing_is_run_or_imported_by_a_name_from_data() -> None:
+    for file, (called, call) in ((file, one) for file in FILES for one in calls(file)):
         where = f"{name_of(file)}:{call.lineno} calls {called}"
         assert called not in CALLS, where
         if called.endswith(("import_module", "spec_from_file_location", "exec_module")):
@@ -94,11 +96,14 @@ def test_nothing_is_run_or_imported_by_a_name_from_data(file: Path) -> None:
         assert "create_subprocess_shell" not in called, where
 
 
-@pytest.mark.parametrize("file", FILES, ids=name_of)
-def test_statements_are_static_text_with_bound_parameters(file: Path) -> None:
-    if name_of(file) in STATIC:
-        return
-    tree = ast.parse(file.read_text(encoding="utf-8"))
+def test_statements_are_static_text_with_bound_parameters() -> None:
+    for file in FILES:
+        if name_of(file) not in STATIC:
+            _look_at_statements(file)
+
+
+def _look_at_statements(file: Path) -> None:
+    tree = tree_of(file)
     helper = HELPERS.get(name_of(file), "")
     known = {  # local names of which each value is static, and what a helper is given
         target.id: one.value
@@ -136,6 +141,6 @@ def _static(sql: ast.expr) -> bool:
     return isinstance(sql, ast.Constant) or (bool(name) and name == name.upper())
 
 
-@pytest.mark.parametrize("allowed", [*STATIC, *BY_NAME, *PROCESSES])
-def test_every_exception_is_still_needed(allowed: str) -> None:
-    assert (HOUSE / allowed).exists()
+def test_every_exception_still_stands_for_a_file() -> None:
+    for allowed in (*STATIC, *BY_NAME, *PROCESSES):
+        assert (HOUSE / allowed).exists(), allowed
