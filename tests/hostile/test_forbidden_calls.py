@@ -78,14 +78,14 @@ def calls(file: Path) -> Iterator[tuple[str, ast.Call]]:
 
 
 def test_no_module_that_makes_code_from_data_is_used() -> None:
-    for file, node in ((file, node) for file in FILES for node in ast.walk(tree_of(file))):
+    for file, node in ((one, node) for one in FILES for node in ast.walk(tree_of(one))):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
         assert not MODULES & {name.partition(".")[0] for name in names}, f"{name_of(file)}:{node.lineno}"  # type: ignore[attr-defined]
 
 
 def test_nothing_is_run_or_imported_by_a_name_from_data() -> None:
-    for file, (called, call) in ((file, one) for file in FILES for one in calls(file)):
+    for file, (called, call) in ((one, call) for one in FILES for call in calls(one)):
         where = f"{name_of(file)}:{call.lineno} calls {called}"
         assert called not in CALLS, where
         if called.endswith(("import_module", "spec_from_file_location", "exec_module")):
