@@ -38,8 +38,22 @@ def values_of(annotation: str) -> st.SearchStrategy[Any]:
     return BY_TYPE[plain] | st.none() if rest else BY_TYPE[plain]
 
 
+BY_NAME = {
+    "error": st.none() | record.map(lambda more: {**more, "kind": "OSError", "message": "gone"}),
+    "usage": st.none() | st.dictionaries(text, numbers, max_size=3),
+    "pause": st.none()
+    | st.fixed_dictionaries(
+        {
+            "on": text, "into": st.none() | text, "until": st.none() | numbers, "late": st.none() | text,
+            "enough": st.sampled_from(["all", "any"]), "keys": st.lists(text, max_size=3),
+        }
+    ),
+}  # fmt: skip
+"""Fields that have a form of their own."""
+
+
 def facts_of(cls: type) -> st.SearchStrategy[Any]:
-    return st.builds(cls, **{name: values_of(type_) for name, type_ in types_of(cls).items()})
+    return st.builds(cls, **{name: BY_NAME.get(name, values_of(type_)) for name, type_ in types_of(cls).items()})
 
 
 @pytest.mark.parametrize("kind", KINDS)
