@@ -13,7 +13,7 @@ from typing import Any, get_args
 from flowcore.errors import StoreError, UserError
 from flowcore.graph.values import copy_json, dumps, loads
 from flowcore.machine.facts import KINDS, Fact, Rested, Signal, Standing, Started, Transition, types_of
-from flowcore.machine.wire import READS, SCHEMA_VERSION, Row, decode, encode
+from flowcore.machine.wire import READS, SCHEMA_VERSION, Row, encode, read
 from flowcore.stores.base import Letter
 from flowcore.stores.checks import check_run_id, check_session_id
 
@@ -166,7 +166,7 @@ def _fact(run: str, seq: int, data: Any) -> Fact:
         raise _broken(f"{where} is of no known kind; was it written by a newer flowcore?")
     node, visit, on, to, at = (body.pop(name, None) for name in ("node", "visit", "on", "to", "at"))
     try:
-        fact = decode(Row(seq, kind, node, visit, on, to, at, dumps({**body, "v": SCHEMA_VERSION})))
+        fact = read(Row(seq, kind, node, visit, on, to, at, dumps({**body, "v": SCHEMA_VERSION})))
     except StoreError:
         raise _broken(f"{where} doesn't have the fields of '{kind}'") from None
     for name, check in _CHECKS[type(fact)]:

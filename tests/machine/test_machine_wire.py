@@ -33,6 +33,20 @@ BY_TYPE = {
 }
 
 
+BY_NAME = {
+    "error": st.none() | st.fixed_dictionaries({"kind": text, "message": text}),
+    "usage": st.none() | st.dictionaries(text, numbers, max_size=3),
+    "pause": st.none()
+    | st.fixed_dictionaries(
+        {
+            "on": text, "into": text | st.none(), "late": text | st.none(), "until": numbers | st.none(),
+            "enough": st.sampled_from(["all", "any"]), "keys": st.lists(text, max_size=2),
+        }
+    ),
+}  # fmt: skip
+"""What holds more than its type tells."""
+
+
 def values_of(annotation: str) -> st.SearchStrategy[Any]:
     plain, _, rest = annotation.partition(" | ")
     return BY_TYPE[plain] | st.none() if rest else BY_TYPE[plain]
