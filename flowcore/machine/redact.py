@@ -68,7 +68,8 @@ class Redactor:
 
     def fact(self, run: str, fact: Fact) -> Fact:
         """The fact as it may be shown; the same one where nothing is secret."""
-        self.learn(run, fact)
+        if self.active or run not in self._seen or type(fact) is Started:
+            self.learn(run, fact)
         return self.hidden(run, fact) if self.active else fact
 
     def hidden(self, run: str, fact: Fact) -> Fact:

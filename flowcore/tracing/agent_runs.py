@@ -211,12 +211,13 @@ class AgentRun:
 
     def inner_span(self) -> Span[Any] | None:
         """The innermost of the open ones."""
-        self._open_turn()
+        if self.due is not None:
+            self._open_turn()
         return self.turn or self.agent
 
     def innermost(self) -> str | None:
         """Its id."""
-        span = self.inner_span()
+        span = self.turn if self.due is None and self.turn is not None else self.inner_span()
         return self.run.above if span is None else span.span_id
 
     # -- facts ----------------------------------------------------------------------------------------------------
@@ -261,7 +262,8 @@ class AgentRun:
     def _called(self, fact: Transition, new: list[Any]) -> None:
         if fact.on in _BODILESS:
             return
-        self._open_turn()
+        if self.due is not None:
+            self._open_turn()
         if fact.usage:
             self._spend(fact.usage)
         if fact.update.get("model"):

@@ -86,15 +86,15 @@ class SpanTree:
     def take(self, run: str, fact: Fact) -> None:
         """Take the next fact of a run of the tree in."""
         fact = self.secrets.fact(run, fact)
-        known = self.runs.get(run)
+        known, kind = self.runs.get(run), type(fact)
         if known is None:
             known = self.runs[run] = self._child(run, fact)
-        elif type(fact) is Resumed and run != self.root:
+        elif kind is Resumed and run != self.root:
             known.above = self._child(run, fact).above  # its parent may have begun a new round
-        if type(fact) is Request:
-            self.asked.setdefault(run, set()).add(fact.key)
+        if kind is Request:
+            self.asked.setdefault(run, set()).add(fact.key)  # type: ignore[union-attr, arg-type]
         known.take(fact)
-        if known.ended and run != self.root and type(fact) is Transition:
+        if known.ended and run != self.root and kind is Transition:
             del self.runs[run]
             self.asked.pop(run, None)
 

@@ -11,7 +11,8 @@ from pydantic_core import to_jsonable_python
 from flowcore.agents.run_config import RunConfig, includes_sensitive_data
 from flowcore.engine.events import Committed
 from flowcore.engine.observe import Noted, Watch, Where
-from flowcore.machine.facts import Fact, Resumed, Started
+from flowcore.graph.outcomes import END
+from flowcore.machine.facts import Fact, Resumed, Started, Transition
 from flowcore.tracing.derive import Silence, SpanTree
 from flowcore.tracing.scope import FOLLOWED, current_span, current_trace
 from flowcore.tracing.span_data import CustomSpanData
@@ -117,10 +118,17 @@ class Follower:
 
     def __call__(self, what: Committed | Noted) -> None:
         with self._lock:
-            if type(what) is Committed:
-                self._take(what.run, what.fact)
+            tree = self._tree
+            if type(what) is not Committed:
+                tree.note(what, self._live.tree.clock.time)  # type: ignore[arg-type]
+                return
+            run, fact = what
+            known = tree.runs.get(run)
+            usual = known is not None and type(fact) is Transition and fact.seq == known.seq + 1
+            if usual and fact.to != END and not tree.secrets.active:  # type: ignore[union-attr]
+                known.take(fact)  # type: ignore[union-attr]  # nothing begins with it, and nothing ends
             else:
-                self._tree.note(what, self._live.tree.clock.time)  # type: ignore[arg-type]
+                self._take(run, fact)
 
     @property
     def trace(self) -> Trace:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from flowcore.graph.outcomes import END
 from flowcore.machine.facts import Effect, Fact, Rested, Resumed, Signal, Started, Transition
 from flowcore.tracing.agent_runs import NODES, AgentRun
-from flowcore.tracing.ids import gen_span_id, span_id_of
 from flowcore.tracing.span_data import CustomSpanData, SpanData
 from flowcore.tracing.spans import NoOpSpan, Span, SpanError
 
@@ -197,12 +196,10 @@ class RunSpans:
         """Start the span of a place in the run; None: of something that no fact tells of."""
         tree = self.tree
         trace = tree.trace
-        if place is None:
-            id = gen_span_id()
-        else:
-            id = span_id_of(f"{self.id}/{place}" if self.rounds == 1 else f"{self.id}/{place}#{self.rounds}")
+        if place is not None:
+            place = f"{self.id}/{place}" if self.rounds == 1 else f"{self.id}/{place}#{self.rounds}"
         span: Span[Any] = Span(
-            trace.trace_id, id, parent, data, None, trace.tracing_api_key, trace.metadata, trace.group_id
+            trace.trace_id, None, parent, data, None, trace.tracing_api_key, trace.metadata, trace.group_id, place
         )
         span.start_time = at
         span.error = error

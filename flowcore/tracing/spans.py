@@ -7,7 +7,7 @@ from contextvars import Token
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar
 
-from flowcore.tracing.ids import gen_span_id, iso
+from flowcore.tracing.ids import gen_span_id, iso, span_id_of
 from flowcore.tracing.scope import enter_span, leave_span
 from flowcore.tracing.span_data import SpanData
 
@@ -33,13 +33,14 @@ class Span(Generic[TSpanData]):
     """
 
     __slots__ = (
+        "_id",
+        "_place",
         "_processor",
         "_token",
         "end_time",
         "error",
         "parent_id",
         "span_data",
-        "span_id",
         "start_time",
         "trace_group_id",
         "trace_id",
@@ -57,9 +58,12 @@ class Span(Generic[TSpanData]):
         tracing_api_key: str | None = None,
         trace_metadata: dict[str, Any] | None = None,
         trace_group_id: str | None = None,
+        place: str | None = None,
     ) -> None:
+        """``place``: of a span of a run; its id is computed from it when it's asked for."""
         self.trace_id = trace_id
-        self.span_id = span_id or gen_span_id()
+        self._id = span_id
+        self._place = place
         self.parent_id = parent_id
         self.span_data = span_data
         self.error: SpanError | None = None
@@ -106,6 +110,14 @@ class Span(Generic[TSpanData]):
     def set_error(self, error: SpanError) -> None:
         """Say what went wrong."""
         self.error = error
+
+    @property
+    def span_id(self) -> str:
+        """Its id."""
+        id = self._id
+        if id is None:
+            id = self._id = gen_span_id() if self._place is None else span_id_of(self._place)
+        return id
 
     @property
     def started_at(self) -> str | None:

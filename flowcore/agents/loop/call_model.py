@@ -314,10 +314,10 @@ async def _within(seconds: float, asking: Coroutine[Any, Any, ModelResponse], tu
 
 def _tell(ctx: Context, turn: Turn, options: Options, items: Sequence[Item], instructions: str | None) -> None:
     """Tell observers what the facts don't say of a model call."""
-    seen: dict[str, Any] = {}
+    told = {"kind": "generation", "model": turn.model_name, "settings": turn.settings, "tools": turn.tools}
     if options.config.trace_include_sensitive_data:
-        seen = {"instructions": instructions, "input": items}
-    ctx.note(kind="generation", model=turn.model_name, settings=turn.settings, tools=turn.tools, **seen)
+        told["instructions"], told["input"] = instructions, items
+    ctx.tell(None, told)
 
 
 async def _streamed(turn: Turn, arguments: tuple[Any, ...], ctx: Context) -> ModelResponse:
