@@ -399,10 +399,6 @@ class Context:
 
     def note(self, key: str | None = None, **data: Any) -> None:
         """Tell observers (traces) something about this visit, or about its effect ``key``; never stored."""
-        self.tell(key, data)
-
-    def tell(self, key: str | None, data: dict[str, Any]) -> None:
-        """``note``, of a dict that isn't changed any more."""
         tree = self._live.tree
         if tree.watches:
             tree.tell(Noted(self.run_id, self.node, self.visit, key, data))

@@ -29,7 +29,6 @@ from flowcore.machine.snapshot import Snapshot
 from flowcore.stores.base import Append, Claim, IndexRow, Letter, OpenRequest, SessionWrite, Store
 
 _NONE: frozenset[str] = frozenset()
-_COMMITTED: Callable[[type[Committed], tuple[str, Fact]], Committed] = tuple.__new__
 _MADE: Callable[[type[Transition], tuple[Any, ...]], Transition] = tuple.__new__
 _MOVING = ("running", None, 0)
 """What the index knows of a run that moves."""
@@ -254,7 +253,7 @@ class Tree:
                     out(Committed(member.run, fact))
             if self.watches:
                 for fact in member.facts:
-                    self.tell(_COMMITTED(Committed, (member.run, fact)))
+                    self.tell(Committed(member.run, fact))
 
     def _break(self, error: Exception) -> None:
         """Nothing more can be committed from here: what is in memory is no longer the truth."""

@@ -314,10 +314,15 @@ async def _within(seconds: float, asking: Coroutine[Any, Any, ModelResponse], tu
 
 def _tell(ctx: Context, turn: Turn, options: Options, items: Sequence[Item], instructions: str | None) -> None:
     """Tell observers what the facts don't say of a model call."""
-    told = {"kind": "generation", "model": turn.model_name, "settings": turn.settings, "tools": turn.tools}
+    told: dict[str, Any] = {
+        "kind": "generation",
+        "model": turn.model_name,
+        "settings": turn.settings,
+        "tools": turn.tools,
+    }
     if options.config.trace_include_sensitive_data:
         told["instructions"], told["input"] = instructions, items
-    ctx.tell(None, told)
+    ctx.note(**told)
 
 
 async def _streamed(turn: Turn, arguments: tuple[Any, ...], ctx: Context) -> ModelResponse:

@@ -82,11 +82,9 @@ async def perform(
     tool_ctx = call.context(ctx, options, wrapper, agent)
     hooks, own = options.hooks, agent.hooks
     try:
-        verdicts: list[dict[str, Any]] = []
-        if tool.tool_input_guardrails:
-            verdicts, stopped = await judged(options, agent, call, tool, tool_ctx)
-            if stopped is not None:
-                return stopped
+        verdicts, stopped = await judged(options, agent, call, tool, tool_ctx)
+        if stopped is not None:
+            return stopped
         if hooks is not None or own is not None:
             await fire("on_tool_start", hooks, own, tool_ctx, agent, tool)
         formatter = options.config.tool_error_formatter

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from flowcore.agents.agent import AgentSpec
 from flowcore.agents.guardrails import info_as_json
 from flowcore.agents.items import function_output
-from flowcore.agents.loop.saving import save, saves
+from flowcore.agents.loop.saving import save
 from flowcore.agents.loop.state import AgentState, typed_output
 from flowcore.agents.loop.together import together
 from flowcore.agents.options import Options, options_of
@@ -67,7 +67,7 @@ async def input_guardrails(state: AgentState, ctx: Context) -> Goto[Literal["pas
     options = options_of(ctx, state)
     judges = input_judges(agent, options, parallel=False)
     if not judges:
-        return Goto("passed", **await _admitted(state, ctx, options, agent)) if saves(ctx) else Goto("passed")
+        return Goto("passed", **await _admitted(state, ctx, options, agent))
     subject = input_of(state)
     keys = keys_of(judges)
     asked = [ask(ctx, options, key, "input", agent, judge, subject) for key, judge in zip(keys, judges, strict=True)]
@@ -104,7 +104,7 @@ async def output_guardrails(state: AgentState, ctx: Context) -> Goto[Literal["pa
     options = options_of(ctx, state)
     judges = [*agent.output_guardrails, *(options.config.output_guardrails or ())]
     if not judges:
-        return Goto("passed", **await save(state, ctx, options)) if saves(ctx) else Goto("passed")
+        return Goto("passed", **await save(state, ctx, options))
     output = typed_output(state, agent)
     keys = keys_of(judges)
     asked = [ask(ctx, options, key, "output", agent, judge, output) for key, judge in zip(keys, judges, strict=True)]

@@ -14,7 +14,7 @@ from flowcore.agents.loop.calling import Call, in_doubt, perform, record_of, rej
 from flowcore.agents.loop.calling_agents import call_agent
 from flowcore.agents.loop.hosted_calls import decided_by_app, response_to
 from flowcore.agents.loop.listing import listed_tools
-from flowcore.agents.loop.saving import FOREIGN, save, saves
+from flowcore.agents.loop.saving import FOREIGN, save
 from flowcore.agents.loop.state import AgentState, call_id_of
 from flowcore.agents.loop.together import together
 from flowcore.agents.namespaces import called_name, called_tool, qualified_tools
@@ -103,9 +103,7 @@ async def _leave(
         final = await _final(ctx, options, agent, wrapper, calls, done)
         if final is not None:
             return Goto("final", final="value", output=final.final_output, **update)
-    if saves(ctx):
-        update.update(await save(state, ctx, options, [one.item for one in ended]))
-    return Goto("done", **update)
+    return Goto("done", **update, **await save(state, ctx, options, [one.item for one in ended]))
 
 
 def _learned(done: Sequence[Done]) -> dict[str, Any]:

@@ -24,11 +24,6 @@ SAVING = "session"
 """The key of the effect that writes to such a session."""
 
 
-def saves(ctx: Context) -> bool:
-    """Whether the run has a session."""
-    return "session" in ctx.meta or FOREIGN in ctx.meta
-
-
 async def save(
     state: AgentState, ctx: Context, options: Options, new: list[Item] | None = None, *, upto: int | None = None
 ) -> dict[str, Any]:
