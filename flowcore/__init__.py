@@ -129,6 +129,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "flowcore.sessions.sqlite": ("AsyncSQLiteSession", "SQLiteSession"),
     "flowcore.sessions.store": ("StoreSession",),
     "flowcore.stores": ("EncryptedStore", "MemoryStore", "PostgresStore", "SqliteStore", "Store", "open_store"),
+    "flowcore.stores.verify": ("Damage", "Verified"),
     "flowcore.tracing.backend": ("set_tracing_export_api_key",),
     "flowcore.tracing.create": (
         "add_trace_processor", "agent_span", "custom_span", "flush_traces", "function_span", "generation_span",

@@ -270,6 +270,8 @@ from flowcore.stores import PostgresStore as PostgresStore
 from flowcore.stores import SqliteStore as SqliteStore
 from flowcore.stores import Store as Store
 from flowcore.stores import open_store as open_store
+from flowcore.stores.verify import Damage as Damage
+from flowcore.stores.verify import Verified as Verified
 from flowcore.tracing.backend import set_tracing_export_api_key as set_tracing_export_api_key
 from flowcore.tracing.create import add_trace_processor as add_trace_processor
 from flowcore.tracing.create import agent_span as agent_span
@@ -345,6 +347,7 @@ __all__ = [
     "CompactionItem",
     "Context",
     "CustomSpanData",
+    "Damage",
     "Drawing",
     "DynamicPromptFunction",
     "Edge",
@@ -558,6 +561,7 @@ __all__ = [
     "UpdateError",
     "Usage",
     "UserError",
+    "Verified",
     "WebSearchTool",
     "WebSearchToolImageSettings",
     "__version__",

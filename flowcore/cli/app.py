@@ -14,7 +14,7 @@ from typing import Annotated, Any, NoReturn, get_args
 import typer
 
 import flowcore
-from flowcore.cli import abandoned, checking, clearing, deciding, exits, faulting, looking, moving, proving
+from flowcore.cli import abandoned, checking, clearing, deciding, exits, faulting, looking, moving, proving, verifying
 from flowcore.cli.going import Manner
 from flowcore.cli.hints import Hints
 from flowcore.cli.places import DEFAULT, VARIABLE
@@ -307,6 +307,23 @@ def prune(
     """Delete old runs that nobody holds, each as `flowcore delete` does. Runs that move meanwhile aren't disturbed."""
     statuses = [one.value for one in dict.fromkeys(status or [StandingName.done])]
     _finish(clearing.prune(Screen(), store, older_than, statuses, dry_run, json))
+
+
+@app.command()
+def verify(
+    store: Where = DEFAULT,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, metavar="N", help="At most so many runs and sessions; else all.")
+    ] = None,
+    after: Annotated[str | None, typer.Option("--after", metavar="CURSOR", help="Where the last page ended.")] = None,
+    json: Json = False,
+) -> None:
+    """Read all that the store keeps, say what is damaged, and what can be done. Exits with 1 where anything is.
+
+    Every record is held against its checksum, in an encrypted store opened with the keys; journals have to be whole,
+    and no index of the database may hide a row (looked at with the first page). Runs may go on meanwhile.
+    """
+    _finish(verifying.verify(Screen(), store, limit, after, json, _hints(store)))
 
 
 @app.command()

@@ -9,7 +9,8 @@ from flowcore.cli import exits, words
 from flowcore.cli.places import find_run, is_there, opened
 from flowcore.cli.records import dumped
 from flowcore.cli.screen import Screen
-from flowcore.errors import UserError
+from flowcore.errors import RunNotFound, StoreError, UserError
+from flowcore.stores import Store
 
 SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
@@ -17,13 +18,26 @@ SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 async def delete(screen: Screen, where: str, name: str, json: bool) -> int:
     """Remove a run and all that is below it."""
     async with opened(where) as store:
-        row = await find_run(store, name)
-        await store.delete(row.run)
+        run = await _deleted(store, name)
     if json:
-        screen.result(dumped({"runs": [row.run], "deleted": True}))
+        screen.result(dumped({"runs": [run], "deleted": True}))
     else:
-        screen.say(f"deleted run {row.run} and its children; what it wrote to sessions stays")
+        screen.say(f"deleted run {run} and its children; what it wrote to sessions stays")
     return exits.DONE
+
+
+async def _deleted(store: Store, name: str) -> str:
+    """Delete a run by the beginning of its id, or one whose row is damaged by its whole id."""
+    try:
+        run = (await find_run(store, name)).run
+    except StoreError as damage:
+        try:
+            await store.delete(name)
+        except RunNotFound:
+            raise damage from None
+        return name
+    await store.delete(run)
+    return run
 
 
 async def prune(screen: Screen, where: str, age: str, statuses: Sequence[str], dry_run: bool, json: bool) -> int:

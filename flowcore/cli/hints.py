@@ -38,6 +38,10 @@ class Hints:
         """Look at it."""
         return self._command("show", run)
 
+    def delete(self, run: str) -> str:
+        """Remove it."""
+        return self._command("delete", run)
+
     def answers(self, request: OpenRequest, among: Sequence[OpenRequest] = ()) -> list[str]:
         """The ways to answer a request. ``among``: what else is open; a child's request is named by the root's id where
         its key is enough."""

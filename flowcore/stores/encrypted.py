@@ -30,6 +30,7 @@ from flowcore.stores.base import (
     Store,
 )
 from flowcore.stores.sealing import MAGIC, Bound, is_sealed
+from flowcore.stores.verify import Verified, verify
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -121,6 +122,11 @@ class EncryptedStore:
     def append_now(self, batch: Sequence[Append], claim: Claim) -> list[Exception | None] | None:
         """``append`` without suspending. None: that can't be done now, nothing was written, use ``append``."""
         return self.store.append_now([self._member(member) for member in batch], claim)
+
+    async def verify(self, *, limit: int | None = None, after: str | None = None) -> Verified:
+        """Read and open everything, and say what is damaged, was changed or is sealed with a key that isn't given; see
+        the ``verify`` of ``store``. Raises UserError for one in memory."""
+        return await verify(self, limit, after)
 
     async def get(self, run: str) -> IndexRow:
         """One run's index row. Raises RunNotFound."""

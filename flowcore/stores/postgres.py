@@ -22,6 +22,7 @@ from flowcore.stores.postgres_pool import Address, Pool
 from flowcore.stores.postgres_schema import Names
 from flowcore.stores.postgres_write import PRUNE_AT_ONCE, Packed, utf8
 from flowcore.stores.sealing import Sealing, letter_place, sealed
+from flowcore.stores.verify import Kind, Verified, verify
 
 
 class PostgresStore:
@@ -98,6 +99,30 @@ class PostgresStore:
                 await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(lane.close(), loop))
             else:
                 lane.pool.abandon()
+
+    # Verifying
+
+    CURE = (
+        "let no process use it, and rebuild its indexes with: REINDEX TABLE; if it's damaged still, put it back from a"
+        " copy"
+    )
+
+    async def verify(self, *, limit: int | None = None, after: str | None = None) -> Verified:
+        """Read everything, and say what is damaged: records that were changed, and what no read can find: rows that a
+        damaged index hides.
+
+        ``limit``: at most so many runs and sessions, on from an earlier page's ``after``; the tables as a whole are
+        looked at with the first page. Raises StoreError where the database can't be reached.
+        """
+        return await verify(self, limit, after)
+
+    async def flaws(self) -> list[str]:
+        """Indexes that hide rows, and records that belong to no run."""
+        return await self._pool().do(postgres_read.flaws(self._names))
+
+    async def names(self, kind: Kind, after: str | None, limit: int) -> list[str]:
+        """Ids of runs, children too, or of sessions, in their order, above ``after``."""
+        return await self._pool().do(postgres_read.names_of(self._names, kind, after, limit))
 
     # Leases
 

@@ -204,7 +204,8 @@ class Pool:
                         raise self.address.error(error) from None
                     unsure = unsure or lost
                 except UnicodeDecodeError:
-                    raise StoreError(f"{self.address.place}: a text in it isn't UTF-8; the store is damaged") from None
+                    told = f"{self.address.place}: a text in it isn't UTF-8; the store is damaged"
+                    raise StoreError(told, lasting=True) from None
         raise AssertionError
 
     async def close(self) -> None:

@@ -38,6 +38,79 @@ def _text(value: bytes | None) -> str | None:
     return None if value is None else text(value)
 
 
+# The whole
+
+
+def flaws(names: Names) -> Job[list[str]]:
+    """Rows that an index doesn't lead to, and records that belong to no run."""
+
+    async def job(connection: Connection, again: bool) -> list[str]:
+        found = []
+        async with connection.transaction():
+            await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", prepare=False)
+            for index, (heap, ordered) in COUNTED.items():
+                counts: list[int] = []
+                for settings, sql in ((BY_HEAP, heap), (BY_INDEX, ordered)):
+                    await connection.execute(settings, prepare=False)
+                    cursor = await connection.execute(names.script(sql), prepare=False)
+                    counts += await cursor.fetchone() or ()
+                if counts[0] != counts[1]:
+                    found.append(f"index {index} leads to {counts[1]} of {counts[0]} rows")
+        lost = await _fetch(connection, names.sql(_LOST), None)
+        return found + [f"{what} of run '{text(run)}', which isn't there" for what, run in lost]
+
+    return job
+
+
+def names_of(names: Names, kind: str, after: str | None, limit: int) -> Job[list[str]]:
+    """Ids of runs or sessions, in their order, above ``after``."""
+
+    async def job(connection: Connection, again: bool) -> list[str]:
+        given = {"after": utf8(after or ""), "limit": limit}
+        return [text(name) for (name,) in await _fetch(connection, names.sql(_NAMES[kind]), given)]
+
+    return job
+
+
+BY_HEAP = b"SET LOCAL enable_seqscan = on; SET LOCAL enable_indexscan = off; SET LOCAL enable_bitmapscan = off"
+BY_INDEX = b"SET LOCAL enable_seqscan = off; SET LOCAL enable_indexscan = on; SET LOCAL enable_sort = off"
+_INDEXED = {
+    "fact_pkey": ("fact", "run >= ''::bytea", "run, seq"),
+    "run_pkey": ("run", "id >= ''::bytea", "id"),
+    "run_latest": ("run", "root = id", "created, id"),
+    "run_standing": ("run", "root = id", "standing, created, id"),
+    "run_tree": ("run", "root >= ''::bytea", "root, created"),
+    "run_due": ("run", "due IS NOT NULL AND root = id", "due"),
+    "run_owner": ("run", "owner IS NOT NULL", "owner"),
+    "run_base": ("run", "base IS NOT NULL", "base"),
+    "kept_pkey": ("kept", "id >= ''::bytea", "id"),
+    "letter_root": ("letter", "root >= ''::bytea", "root, number"),
+    "request_root": ("request", "root >= ''::bytea", "root, opened"),
+    "request_opened": ("request", "opened IS NOT NULL", "opened"),
+    "session_order": ("session_item", "session >= ''::bytea", "session, position"),
+}
+# With the settings above the first is counted from the table's pages, the second through the index.
+COUNTED = {
+    index: (
+        f"SELECT count(*) FROM @.{table} WHERE {which}",
+        f"SELECT count(*) FROM (SELECT FROM @.{table} WHERE {which} ORDER BY {order} OFFSET 0) AS ordered",
+    )
+    for index, (table, which, order) in _INDEXED.items()
+}
+_LOST = """
+SELECT 'facts', run FROM (SELECT DISTINCT run FROM @.fact) AS one
+WHERE NOT EXISTS (SELECT FROM @.run WHERE id = one.run) AND NOT EXISTS (SELECT FROM @.kept WHERE id = one.run)
+UNION ALL SELECT 'a letter', root FROM @.letter AS one WHERE NOT EXISTS (SELECT FROM @.run WHERE id = one.root)
+UNION ALL SELECT 'a request', root FROM @.request AS one WHERE NOT EXISTS (SELECT FROM @.run WHERE id = one.root)
+UNION ALL SELECT 'a child', root FROM @.run AS one WHERE NOT EXISTS (SELECT FROM @.run WHERE id = one.root)
+LIMIT 20"""
+_NAMES = {
+    "run": "SELECT id FROM @.run WHERE id > %(after)b ORDER BY id LIMIT %(limit)b",
+    "session": """
+SELECT DISTINCT session FROM @.session_item WHERE session > %(after)b ORDER BY session LIMIT %(limit)b""",
+}
+
+
 # Journals
 
 

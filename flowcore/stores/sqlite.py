@@ -21,6 +21,7 @@ from flowcore.stores.sealing import Sealing, letter_place, sealed
 from flowcore.stores.sqlite_file import StoreFile
 from flowcore.stores.sqlite_schema import Synchronous
 from flowcore.stores.sqlite_write import Packed
+from flowcore.stores.verify import Kind, Verified, verify
 
 PRUNE_PAGE = 1_000
 """Old runs that are looked up at a time."""
@@ -84,14 +85,30 @@ class SqliteStore:
                 end.detach()
             await file.close()
 
-    async def verify(self) -> list[str]:
-        """What SQLite finds wrong with the whole file, some 5 ms a megabyte; empty where it's sound.
+    # Verifying
 
-        A record that was changed is refused when it's read. This finds, too, what a read can't: rows that lists,
-        inboxes and sessions miss because an index of the file was damaged. Raises StoreError where the file can't be
-        read at all.
+    CURE = (
+        "let no process use it, keep a copy, and rebuild its indexes with: sqlite3 FILE REINDEX; if it's damaged still,"
+        " put it back from a copy, or save what can be read with: sqlite3 FILE .recover | sqlite3 NEW"
+    )
+
+    async def verify(self, *, limit: int | None = None, after: str | None = None) -> Verified:
+        """Read everything, some 5 ms a megabyte, and say what is damaged: records that were changed, and what no read
+        can find: rows that lists, inboxes and sessions miss, and a running run's last facts, because an index of the
+        file was damaged.
+
+        ``limit``: at most so many runs and sessions, on from an earlier page's ``after``; the file as a whole is
+        looked at with the first page. Raises StoreError where the file can't be read at all.
         """
-        return await self._open().read_apart(sqlite_read.verify)
+        return await verify(self, limit, after)
+
+    async def flaws(self) -> list[str]:
+        """What SQLite finds wrong with the whole file, and records that belong to no run."""
+        return await self._open().read_apart(sqlite_read.flaws)
+
+    async def names(self, kind: Kind, after: str | None, limit: int) -> list[str]:
+        """Ids of runs, children too, or of sessions, in their order, above ``after``."""
+        return await self._open().read(partial(sqlite_read.names, kind=kind, after=after, limit=limit))
 
     # Leases
 

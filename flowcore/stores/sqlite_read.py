@@ -22,7 +22,7 @@ from flowcore.stores.sealing import (
     request_place,
     value,
 )
-from flowcore.stores.sqlite_schema import NOW, utf8
+from flowcore.stores.sqlite_schema import NOW, is_busy, utf8
 
 Connection = sqlite3.Connection
 
@@ -32,10 +32,36 @@ SMALL = 128 * 1024
 # The whole
 
 
-def verify(connection: Connection) -> list[str]:
-    """What SQLite's own check of a file's structure finds."""
-    found = [str(told) for (told,) in connection.execute("PRAGMA integrity_check(20)")]
-    return [] if found == ["ok"] else found
+def flaws(connection: Connection) -> list[str]:
+    """What SQLite's own check of a file's structure finds, and records that belong to no run."""
+    try:
+        told = [str(told) for (told,) in connection.execute("PRAGMA integrity_check(20)")]
+        found = [] if told == ["ok"] else told
+        return found + [f"{what} of run '{run}', which isn't there" for what, run in connection.execute(_LOST)]
+    except sqlite3.DatabaseError as error:
+        if is_busy(error):
+            raise
+        return [str(error)]
+
+
+def names(connection: Connection, kind: str, after: str | None, limit: int) -> list[str]:
+    """Ids of runs or sessions, in their order, above ``after``."""
+    first = utf8(after or "")
+    return [name for (name,) in connection.execute(_NAMES[kind], {"after": first, "limit": limit})]
+
+
+_LOST = """
+SELECT 'facts', run FROM (SELECT DISTINCT run FROM fact)
+WHERE run NOT IN (SELECT id FROM run UNION ALL SELECT id FROM kept)
+UNION ALL SELECT 'a letter', root FROM letter WHERE root NOT IN (SELECT id FROM run)
+UNION ALL SELECT 'a request', root FROM request WHERE root NOT IN (SELECT id FROM run)
+UNION ALL SELECT 'a child', root FROM run WHERE root NOT IN (SELECT id FROM run)
+LIMIT 20"""
+_NAMES = {
+    "run": "SELECT id FROM run WHERE id > CAST(:after AS TEXT) ORDER BY id LIMIT :limit",
+    "session": """
+SELECT DISTINCT session FROM session_item WHERE session > CAST(:after AS TEXT) ORDER BY session LIMIT :limit""",
+}
 
 
 # Journals

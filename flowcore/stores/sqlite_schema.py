@@ -178,7 +178,7 @@ def store_error(path: str, error: Exception) -> StoreError:
     if code == sqlite3.SQLITE_BUSY:
         return StoreError(f"store file {path}: another process kept it locked for the whole busy_timeout ({error})")
     if isinstance(error, UnicodeDecodeError):
-        return StoreError(f"store file {path}: a text in it isn't UTF-8; the store is damaged")
+        return StoreError(f"store file {path}: a text in it isn't UTF-8; the store is damaged", lasting=True)
     return StoreError(f"store file {path}: {error}", lasting=code == sqlite3.SQLITE_CORRUPT)
 
 

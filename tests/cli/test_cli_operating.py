@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import sqlite3
 
 import pytest
 from cli_process import Cli, until
@@ -138,3 +139,30 @@ def test_an_answered_run_is_gone_on_with_when_it_is_due(left: Cli):
     assert cli.run("resume", "--all-due") == "no run is due\n"
     cli.run("answer", "r", "sure", "true")
     assert "r · mortal · done\n1 done\n" in cli.run("resume", "--all-due")
+
+
+def test_a_store_is_verified_and_what_is_damaged_can_be_given_up(left: Cli):
+    cli = left
+    assert "there's no store at" in cli.run("verify", code=2)
+    assert "in memory, where there's nothing to verify" in cli.run("verify", "--store", ":memory:", code=2)
+    for run in ("a", "b", "c"):
+        cli.run("run", "mortal.py", "done", "--run-id", run, "--store", "runs.db", "--quiet")
+    there = ("--store", "runs.db")
+    assert cli.run("verify", *there) == "3 runs, 9 facts, 0 sessions read: nothing is damaged\n"
+    assert cli.json("verify", *there)["sound"] is True
+
+    connection = sqlite3.connect(cli.folder / "runs.db", isolation_level=None)
+    connection.execute("UPDATE fact SET node = 'x' WHERE run = 'b' AND seq = 1")
+    connection.execute("UPDATE run SET label = 'x' WHERE id = 'c'")
+    connection.close()
+    out = cli.run("verify", *there, code=1)
+    assert "run b is damaged: run 'b' in store file " in out
+    assert ": fact 1: its checksum doesn't fit; the store is damaged\n  put the store back from a copy" in out
+    assert "\n  flowcore delete b --store runs.db\n" in out
+    assert "read: 2 damages\n" in out
+    assert "more: --after ra\n" in cli.run("verify", *there, "--limit", "1")
+    told = cli.json("verify", *there, "--after", "ra", code=1)
+    assert ([one["name"] for one in told["damages"]], told["runs"], told["after"]) == (["b", "c"], 2, None)
+    for run in ("b", "c"):
+        assert f"deleted run {run}" in cli.run("delete", run, *there)
+    assert cli.json("verify", *there)["sound"] is True

@@ -40,7 +40,7 @@ async def told(path: Path) -> tuple[dict[str, Any], list[str]]:
     """The answer to every question, or the error that came instead, and what is known to be wrong with the file."""
     store = SqliteStore(path, synchronous="NORMAL", busy_timeout=1.0)
     try:
-        flaws = await store.verify()
+        flaws = [one.error for one in (await store.verify()).damages]
     except StoreError as error:
         flaws = [error.message]
     answers: dict[str, Any] = {}
