@@ -23,11 +23,14 @@ from flowcore.errors import UserError
 from flowcore.graph.state import listed
 from flowcore.graph.values import shorten
 from flowcore.models.base import Model
+from flowcore.models.default_models import are_default, settings_of
 from flowcore.models.settings import ModelSettings
 
 TContext = TypeVar("TContext", default=Any)
 MARKDOWN = "Use markdown to format your answers."
 TOOL_USE = ("run_llm_again", "stop_on_first_tool")
+_BY_NAME = ModelSettings()
+"""Stands for settings that weren't given."""
 
 
 class StopAtTools(TypedDict):
@@ -66,7 +69,8 @@ class AgentSpec(Generic[TContext]):
 
     ``instructions``: a text, a list of texts, or a function ``(ctx, agent) -> text``, sync or async. ``model``: a
     name, a ``Model``,
-    or None for the default. ``tools``: function tools, or plain functions, which become some. ``handoffs``: agents or
+    or None for the default. ``model_settings``: those that its name brings along, unless given. ``tools``: function
+    tools, or plain functions, which become some. ``handoffs``: agents or
     handoffs. ``output_type``: a type that the final output is parsed
     into; text without it.
     ``tool_use_behavior``: "run_llm_again", "stop_on_first_tool", ``{"stop_at_tool_names": [...]}`` or a function
@@ -88,7 +92,7 @@ class AgentSpec(Generic[TContext]):
     prompt: Prompt | DynamicPromptFunction | None = None
     handoffs: list[Any] = field(default_factory=list)
     model: str | Model | None = None
-    model_settings: ModelSettings = field(default_factory=ModelSettings)
+    model_settings: ModelSettings = field(default_factory=lambda: _BY_NAME)
     input_guardrails: list[InputGuardrail] = field(default_factory=list)
     output_guardrails: list[OutputGuardrail] = field(default_factory=list)
     output_type: Any = None
@@ -105,6 +109,8 @@ class AgentSpec(Generic[TContext]):
         self._handoffs: tuple[Any, list[Handoff]] | None = None
         self._schema: tuple[Any, AgentOutputSchemaBase] | None = None
         self.check()
+        if self.model_settings is _BY_NAME or (self.model is not None and are_default(self.model_settings)):
+            self.model_settings = settings_of(self.model)
 
     @property
     def output_schema(self) -> AgentOutputSchemaBase:

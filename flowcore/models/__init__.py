@@ -16,6 +16,12 @@ if TYPE_CHECKING:
         OutputSchema,
         ToolSpec,
     )
+    from flowcore.models.default_models import (
+        get_default_model,
+        get_default_model_settings,
+        gpt_5_reasoning_settings_required,
+        is_gpt_5_default,
+    )
     from flowcore.models.litellm_model import (
         LitellmModel,
     )
@@ -106,7 +112,11 @@ __all__ = [
     "close_models",
     "default_provider",
     "deserialize_usage",
+    "get_default_model",
+    "get_default_model_settings",
     "get_model",
+    "gpt_5_reasoning_settings_required",
+    "is_gpt_5_default",
     "retry_policies",
     "serialize_usage",
     "set_default_openai_api",
@@ -124,6 +134,12 @@ _MODULES = {
         "ModelTracing",
         "OutputSchema",
         "ToolSpec",
+    ),
+    "default_models": (
+        "get_default_model",
+        "get_default_model_settings",
+        "gpt_5_reasoning_settings_required",
+        "is_gpt_5_default",
     ),
     "litellm_model": ("LitellmModel",),
     "litellm_provider": ("LitellmProvider",),

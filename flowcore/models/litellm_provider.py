@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from flowcore.models.base import Model, ModelProvider
+from flowcore.models.default_models import get_default_model
 from flowcore.models.litellm_model import LitellmModel
-from flowcore.models.openai_defaults import default_model
 
 
 class LitellmProvider(ModelProvider):
@@ -15,7 +15,7 @@ class LitellmProvider(ModelProvider):
         self._models: dict[str, Model] = {}
 
     def get_model(self, model_name: str | None) -> Model:
-        name = model_name or default_model()
+        name = model_name or get_default_model()
         model = self._models.get(name)
         if model is None:
             model = self._models[name] = LitellmModel(name)

@@ -11,9 +11,6 @@ from flowcore.errors import UserError
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
-DEFAULT_OPENAI_MODEL = "gpt-5.6-luna"
-"""The model where none is named, here or by OPENAI_DEFAULT_MODEL."""
-
 _APIS = {"chat_completions": False, "responses": True}
 
 
@@ -75,11 +72,6 @@ def use_responses_by_default() -> bool:
     if kind not in ("responses", "chat", "chat_completions"):
         raise UserError(f"OPENAI_API is {kind!r}; set it to 'responses' or to 'chat', or leave it unset")
     return kind == "responses"
-
-
-def default_model() -> str:
-    """The model where none is named: OPENAI_DEFAULT_MODEL, else ``DEFAULT_OPENAI_MODEL``."""
-    return os.environ.get("OPENAI_DEFAULT_MODEL") or DEFAULT_OPENAI_MODEL
 
 
 def anything_of_openai() -> bool:

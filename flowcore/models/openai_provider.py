@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from flowcore.errors import UserError
 from flowcore.models.base import Model, ModelProvider
+from flowcore.models.default_models import get_default_model
 from flowcore.models.openai_chat import OpenAIChatCompletionsModel
 from flowcore.models.openai_client import Clients
-from flowcore.models.openai_defaults import anything_of_openai, default_model, use_responses_by_default
+from flowcore.models.openai_defaults import anything_of_openai, use_responses_by_default
 from flowcore.models.openai_responses import OpenAIResponsesModel
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class OpenAIProvider(ModelProvider):
     def get_model(self, model_name: str | None) -> Model:
         """The model of this name; None: OPENAI_DEFAULT_MODEL, else ``gpt-5.6-luna``."""
         responses = use_responses_by_default() if self._use_responses is None else self._use_responses
-        name, explicit = model_name or default_model(), model_name is not None
+        name, explicit = model_name or get_default_model(), model_name is not None
         model = self._models.get((responses, name, explicit))
         if model is None:
             if responses:

@@ -33,6 +33,7 @@ from flowcore import (
     output_guardrail,
 )
 from flowcore.agents.guardrails import GuardrailFunctionOutput
+from flowcore.models import get_default_model_settings
 from flowcore.testing import ScriptedModel, function_call
 
 # --- the fields' types ------------------------------------------------------------------------------------------------
@@ -91,7 +92,7 @@ def test_the_defaults_are_those_that_people_know():
     assert (plain.instructions, plain.prompt, plain.handoff_description, plain.model) == (None, None, None, None)
     assert (plain.output_type, plain.hooks, plain.tool_use_behavior) == (None, None, "run_llm_again")
     assert plain.reset_tool_choice is True
-    assert plain.model_settings == ModelSettings()
+    assert plain.model_settings == get_default_model_settings()
     lists = (plain.tools, plain.mcp_servers, plain.handoffs, plain.input_guardrails, plain.output_guardrails)
     assert all(one == [] for one in lists)
     assert plain.mcp_config == {}

@@ -32,6 +32,7 @@ from flowcore.graph.state import listed
 from flowcore.graph.values import shorten
 from flowcore.machine.facts import Effect, Rested, Transition
 from flowcore.models.base import Item, Model, ModelResponse, ModelTracing
+from flowcore.models.default_models import settings_for
 from flowcore.models.openai_errors import timed_out
 from flowcore.models.provider import default_provider
 from flowcore.models.replies import Heard, as_reply, kind_of
@@ -177,13 +178,15 @@ async def _resolve(
 ) -> Turn:
     config = options.config
     wrapper = options.here
+    chosen = config.model if config.model is not None else agent.model
+    model = chosen if isinstance(chosen, Model) else (config.model_provider or default_provider()).get_model(chosen)
     settings = agent.model_settings
+    if chosen is None or config.model is not None:
+        settings = settings_for(settings, agent.model, chosen, model)
     if config.model_settings is not None:
         settings = settings.resolve(config.model_settings)
     if agent.reset_tool_choice and settings.tool_choice is not None and agent.name in state.used_tools:
         settings = replace(settings, tool_choice=None)
-    chosen = config.model if config.model is not None else agent.model
-    model = chosen if isinstance(chosen, Model) else (config.model_provider or default_provider()).get_model(chosen)
     tools: Sequence[Any]
     if agent.mcp_servers:
         tools = await offered(await listed_tools(ctx, options, agent, wrapper), wrapper, agent)

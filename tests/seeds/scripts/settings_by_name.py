@@ -1,5 +1,4 @@
-# prints> gpt-5.6-luna None None
-# there> gpt-5.6-luna none low
+# prints> gpt-5.6-luna none low
 import asyncio
 
 from agents import Agent, Model, ModelProvider, ModelResponse, RunConfig, Runner, Usage
