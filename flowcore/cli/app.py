@@ -14,7 +14,19 @@ from typing import Annotated, Any, NoReturn, get_args
 import typer
 
 import flowcore
-from flowcore.cli import abandoned, checking, clearing, deciding, exits, faulting, looking, moving, proving, verifying
+from flowcore.cli import (
+    abandoned,
+    checking,
+    clearing,
+    deciding,
+    exits,
+    faulting,
+    looking,
+    moving,
+    proving,
+    rotating,
+    verifying,
+)
 from flowcore.cli.going import Manner
 from flowcore.cli.hints import Hints
 from flowcore.cli.places import DEFAULT, VARIABLE
@@ -324,6 +336,16 @@ def verify(
     and no index of the database may hide a row (looked at with the first page). Runs may go on meanwhile.
     """
     _finish(verifying.verify(Screen(), store, limit, after, json, _hints(store)))
+
+
+@app.command()
+def rotate(store: Where = DEFAULT, json: Json = False) -> None:
+    """Seal an encrypted store's records with the newest key, so that older ones may go.
+
+    FLOWCORE_KEY names the newest key and older ones: NEWEST,OLDER. Runs go on meanwhile; killed, call it again. Exits
+    with 1 where an older key is needed still.
+    """
+    _finish(rotating.rotate(Screen(), store, json))
 
 
 @app.command()

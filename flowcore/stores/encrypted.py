@@ -1,22 +1,18 @@
 """Encryption at rest: a store around another one, whose records are sealed before they reach it. The extra ``encrypt``.
 
-AES-256-GCM (NIST SP 800-38D). A record is ``MAGIC, length of the key's id, the key's id, 12 random bytes, ciphertext
-and tag``; what comes before the random bytes and the record's place are authenticated with it.
+What a sealed record is stands in ``keys``, how old ones come under a new key in ``rotation``.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
-import hashlib
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import Any, cast
 
-from flowcore.errors import StoreError, UserError
-from flowcore.graph.values import dumps
+from flowcore.errors import UserError
 from flowcore.machine.facts import Fact
 from flowcore.stores.base import (
     Append,
@@ -29,20 +25,9 @@ from flowcore.stores.base import (
     SessionItem,
     Store,
 )
-from flowcore.stores.sealing import MAGIC, Bound, is_sealed
+from flowcore.stores.keys import Key, Keys
+from flowcore.stores.rotation import Rotation, rotated
 from flowcore.stores.verify import Verified, verify
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-OneKey: TypeAlias = bytes | str
-Key: TypeAlias = OneKey | Sequence[OneKey] | Callable[[str], OneKey | None]
-"""A key, keys with the newest first, or what gives the key of an id."""
-
-VARIABLE = "FLOWCORE_KEY"
-"""The environment variable that holds the key, or with commas between them the newest key and older ones."""
-_NONCE, _TAG = 12, 16
-_TEXT = "sealed:"
 
 
 class EncryptedStore:
@@ -108,6 +93,26 @@ class EncryptedStore:
         """Give back connections. The runs stay."""
         await self.store.close()
 
+    async def rotate(self) -> Rotation:
+        """Seal again, with the newest key, every record that an older one sealed; then an older one may go.
+
+        Give the new key to every process first, beside the one in use (``key=[old, new]``), then before it
+        (``key=[new, old]``), then rotate: nothing is ever there that a process can't open. Runs, letters and sessions
+        go on meanwhile, in this process and in others. It's done in short transactions of at most 500 records or some
+        1 MB, each record being replaced by itself, whole, and only if it's still what was read: killed at any instant,
+        a store is whole and partly rotated. Called again, it goes on with what is left; what the newest key has
+        sealed is looked at, but not written again.
+
+        What came of it says which older keys are needed still, and for how many records: ``Rotation.old_keys``. An
+        older key is needed while a process that seals with it runs, however often one rotates. What can't be opened is
+        left as it is and told (``Rotation.unreadable``). A key that somebody else may have should be thrown away, but
+        what it sealed can be read in backups, and until they're written over (SQLite: VACUUM) in free parts of
+        the files.
+
+        Raises StoreError; UserError where the store under this one can't do it.
+        """
+        return await rotated(self.store, self.keys)
+
     # What brings an index row, or gives one: its texts are sealed here, everything else where the store makes bytes
 
     async def admit(self, member: Append, owner: Owner, below: Sequence[Append] = ()) -> Claim:
@@ -157,28 +162,16 @@ class EncryptedStore:
         index = member.index
         if index is None or (not index.label and index.error is None):
             return member
-        label = self._text(index.label, index.run, "label") if index.label else ""
-        error = None if index.error is None else self._text(index.error, index.run, "error")
+        label = self.keys.seal_text(index.label, ("label", index.run)) if index.label else ""
+        error = None if index.error is None else self.keys.seal_text(index.error, ("error", index.run))
         return replace(member, index=replace(index, label=label, error=error))
 
     def _opened(self, row: IndexRow) -> IndexRow:
         if row.label:
-            row.label = self._open_text(row.label, row.run, "label")
+            row.label = self.keys.open_text(row.label, ("label", row.run), f"run '{row.run}': its label")
         if row.error is not None:
-            row.error = self._open_text(row.error, row.run, "error")
+            row.error = self.keys.open_text(row.error, ("error", row.run), f"run '{row.run}': its error")
         return row
-
-    def _text(self, text: str, run: str, column: str) -> str:
-        data = self.keys.seal(text.encode("utf-8", "surrogatepass"), (column, run))
-        return _TEXT + base64.b64encode(data).decode()
-
-    def _open_text(self, text: str, run: str, column: str) -> str:
-        where = f"run '{run}': its {column}"
-        try:
-            data = base64.b64decode(text[len(_TEXT) :], validate=True) if text.startswith(_TEXT) else b""
-        except ValueError:
-            data = b""
-        return self.keys.open(data, (column, run), where).decode("utf-8", "surrogatepass")
 
     # What the store does by itself
 
@@ -245,119 +238,3 @@ class EncryptedStore:
     async def session_clear(self, session: str) -> None:
         """Remove all items."""
         await self.store.session_clear(session)
-
-
-class Keys:
-    """Keys by their ids: the sealing of an EncryptedStore. No error and no repr tells a key."""
-
-    def __init__(self, newest: str, known: dict[str, bytes], ask: Callable[[str], OneKey | None] | None) -> None:
-        name = newest.encode("utf-8")
-        if not 0 < len(name) <= 255:
-            raise UserError(f"EncryptedStore(key_id={newest!r}): a key's id is a text of 1 to 255 bytes")
-        self._ask = ask
-        self._ciphers = {id: _cipher(secret) for id, secret in known.items()}
-        self._head = MAGIC + bytes([len(name)]) + name
-        self._newest = self._cipher(newest, f"EncryptedStore(key_id={newest!r})")
-        self.newest = newest
-
-    @classmethod
-    def given(cls, key: Key | None, key_id: str | None) -> Keys:
-        """What EncryptedStore's arguments mean. Raises UserError."""
-        if key_id is not None and not isinstance(key_id, str):
-            raise UserError(f"EncryptedStore(key_id={key_id!r}): give a text")
-        if callable(key):
-            if key_id is None:
-                raise UserError("EncryptedStore: key= is a function; name the key that seals: key_id='…'")
-            return cls(key_id, {}, key)
-        name = "key="
-        if key is None:
-            name, text = VARIABLE, os.environ.get(VARIABLE, "")
-            key = [one.strip() for one in text.split(",") if one.strip()]
-            if not key:
-                raise UserError(
-                    f"EncryptedStore: there's no key; give key=, or set {VARIABLE} (make one: openssl rand -base64 32)"
-                )
-        secrets = [_secret(one, name) for one in ([key] if isinstance(key, (bytes, str)) else key)]
-        if not secrets:
-            raise UserError("EncryptedStore: key=[] holds no key")
-        known = {_id_of(one): one for one in reversed(secrets)}
-        newest = key_id or _id_of(secrets[0])
-        return cls(newest, {**known, newest: secrets[0]}, None)
-
-    def seal(self, data: bytes, place: Bound) -> bytes:
-        """Encrypt a record for its place, with the newest key."""
-        head, nonce = self._head, os.urandom(_NONCE)
-        return head + nonce + self._newest.encrypt(nonce, data, head + dumps(place))
-
-    def open(self, data: bytes, place: Bound, where: str) -> bytes:
-        """The inverse of ``seal``. Raises StoreError, which begins with ``where``, for anything else."""
-        from cryptography.exceptions import InvalidTag
-
-        if not is_sealed(data):
-            raise StoreError(f"{where} isn't encrypted, and an encrypted store takes nothing else")
-        begin = len(MAGIC) + 1
-        end = begin + (data[begin - 1] if len(data) >= begin else 0)
-        if len(data) < end + _NONCE + _TAG:
-            raise StoreError(f"{where} is cut off; the store is damaged")
-        head, nonce = data[:end], data[end : end + _NONCE]
-        id = head[begin:].decode("utf-8", "backslashreplace")
-        cipher = self._cipher(id, where)
-        try:
-            return cipher.decrypt(nonce, data[end + _NONCE :], head + dumps(place))
-        except InvalidTag:
-            raise StoreError(
-                f"{where} can't be opened with key '{id}': it was changed, it was sealed for another place, or this is"
-                " another key of that name"
-            ) from None
-
-    def _cipher(self, id: str, where: str) -> AESGCM:
-        found = self._ciphers.get(id)
-        if found is None:
-            found = self._ciphers[id] = _cipher(self._asked(id, where))
-        return found
-
-    def _asked(self, id: str, where: str) -> bytes:
-        """The key of an id, by the function that was given."""
-        if self._ask is None:
-            raise StoreError(
-                f"{where} was sealed with key '{id}', which isn't given (given: {', '.join(map(repr, self._ciphers))});"
-                f" give that one too: key=[newest, …, older], or {VARIABLE}=NEWEST,OLDER"
-            )
-        try:
-            key = self._ask(id)
-        except Exception as error:
-            raise StoreError(f"{where}: the function key= raised {type(error).__name__} for key '{id}'") from error
-        if key is None:
-            raise StoreError(f"{where} is sealed with key '{id}', for which the function key= has none")
-        return _secret(key, f"key= for '{id}'")
-
-
-def _secret(key: object, name: str) -> bytes:
-    """The 32 bytes of a key. Raises UserError, which doesn't tell them."""
-    data = b""
-    if isinstance(key, bytes):
-        data = key
-    elif isinstance(key, str):
-        try:
-            data = base64.b64decode(key.replace("-", "+").replace("_", "/"), validate=True)
-        except (binascii.Error, ValueError):
-            pass
-    if len(data) != 32:
-        raise UserError(
-            f"EncryptedStore: {name}: a key is 32 random bytes, or a text with their base64; make one with"
-            " EncryptedStore.new_key(), or openssl rand -base64 32"
-        )
-    return data
-
-
-def _id_of(secret: bytes) -> str:
-    """What a key is called where nobody named it; it tells nothing of the key."""
-    return hashlib.sha256(b"flowcore key id\0" + secret).hexdigest()[:12]
-
-
-def _cipher(secret: bytes) -> AESGCM:
-    try:
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-    except ImportError as missing:
-        raise UserError(f"EncryptedStore: {missing}; install it with: pip install 'flowcore[encrypt]'") from missing
-    return AESGCM(secret)

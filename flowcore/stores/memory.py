@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from bisect import bisect_right
@@ -9,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from secrets import token_hex
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flowcore.errors import FlowcoreError
 from flowcore.graph.values import copy_json, dumps
@@ -31,6 +32,7 @@ from flowcore.stores.sealing import (
     Sealing,
     decode_fact,
     encode_fact,
+    fact_place,
     item_place,
     letter_place,
     named,
@@ -38,6 +40,9 @@ from flowcore.stores.sealing import (
     sealed,
     value,
 )
+
+if TYPE_CHECKING:
+    from flowcore.stores.rotation import Renewal
 
 
 class _Tree:
@@ -151,6 +156,58 @@ class MemoryStore:
             other._sessions = {session: list(items) for session, items in self._sessions.items()}
             other._position = self._position
         return other
+
+    async def reseal(self, renewal: Renewal) -> int:
+        """Put what ``renewal`` gives in the place of every sealed record; how many. See ``EncryptedStore.rotate``."""
+        with self._lock:
+            journals = [*self._journals.values(), *(one for some in self._kept.values() for one in some)]
+            trees, sessions = list(self._trees.values()), list(self._sessions)
+        changed = 0
+        for journal in journals:
+            with self._lock:
+                changed += self._reseal_journal(journal, renewal)
+            await asyncio.sleep(0)
+        for tree in trees:
+            with self._lock:
+                changed += self._reseal_mail(tree, renewal)
+        for session in sessions:
+            with self._lock:
+                items = self._sessions.get(session, [])
+                for i, (position, item) in enumerate(items):
+                    new = _renewed(renewal, item, item_place(session, position))
+                    if new is not None:
+                        items[i] = (position, new)
+                        changed += 1
+            await asyncio.sleep(0)
+        return changed
+
+    def _reseal_journal(self, journal: _Journal, renewal: Renewal) -> int:
+        changed = 0
+        for i, row in enumerate(journal.facts):
+            payload = _renewed(renewal, row.payload, fact_place(journal.index.run, row))
+            if payload is not None:
+                journal.facts[i] = row._replace(payload=payload)
+                changed += 1
+        index = replace(journal.index)
+        if renewal.index(index):
+            journal.index = index
+            changed += 1
+        return changed
+
+    def _reseal_mail(self, tree: _Tree, renewal: Renewal) -> int:
+        changed = 0
+        letters = []
+        for letter in tree.letters:
+            sent = _renewed(renewal, letter.value, _letter_place(letter))
+            letters.append(letter if sent is None else replace(letter, value=sent))
+            changed += sent is not None
+        tree.letters = tuple(letters)
+        for key, asked in tree.requests.items():
+            new = self._request(asked, lambda kept, place: _renewed(renewal, kept, place) or kept)
+            if new != asked:
+                tree.requests[key] = new
+                changed += 1
+        return changed
 
     # Leases
 
@@ -614,6 +671,10 @@ def _row_kept(row: IndexRow, **told: Any) -> IndexRow:
 
 def _letter_place(letter: Letter) -> Bound:
     return letter_place(letter.run, letter.id, letter.kind, letter.key, letter.at)
+
+
+def _renewed(renewal: Renewal, kept: bytes, place: Bound) -> bytes | None:
+    return renewal.record(kept, place, f"{named(place)} {place[1:3]} in memory")
 
 
 def _same(one: Any) -> Any:

@@ -15,12 +15,13 @@ from typing import Any
 from flowcore.errors import FlowcoreError, UserError
 from flowcore.graph.values import dumps
 from flowcore.machine.facts import Fact
-from flowcore.stores import checks, postgres_read, postgres_write
+from flowcore.stores import checks, postgres_read, postgres_rotation, postgres_write
 from flowcore.stores.base import Append, Claim, IndexRow, Letter, OpenRequest, Owner, Page, SessionItem
 from flowcore.stores.postgres_appends import Appends
 from flowcore.stores.postgres_pool import Address, Pool
 from flowcore.stores.postgres_schema import Names
 from flowcore.stores.postgres_write import PRUNE_AT_ONCE, Packed, utf8
+from flowcore.stores.rotation import Renewal
 from flowcore.stores.sealing import Sealing, letter_place, sealed
 from flowcore.stores.verify import Kind, Verified, verify
 
@@ -123,6 +124,10 @@ class PostgresStore:
     async def names(self, kind: Kind, after: str | None, limit: int) -> list[str]:
         """Ids of runs, children too, or of sessions, in their order, above ``after``."""
         return await self._pool().do(postgres_read.names_of(self._names, kind, after, limit))
+
+    async def reseal(self, renewal: Renewal) -> int:
+        """Put what ``renewal`` gives in the place of every sealed record; how many. See ``EncryptedStore.rotate``."""
+        return await postgres_rotation.reseal(self._pool(), self._names, self._address.place, renewal)
 
     # Leases
 

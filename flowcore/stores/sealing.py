@@ -75,7 +75,7 @@ def decode_fact(run: str, where: str, row: Row, sealing: Sealing | None) -> Fact
     the run and where it's kept."""
     if sealing is not None:
         told = f"run '{run}' in {where}: fact {row.seq} of kind '{row.kind}'"
-        row = row._replace(payload=sealing.open(row.payload, _whole(fact_place(run, row), told), told))
+        row = row._replace(payload=sealing.open(row.payload, whole(fact_place(run, row), told), told))
         return checks.decode_row(run, where, row)
     if is_sealed(row.payload):
         raise StoreError(f"run '{run}' in {where}: fact {row.seq} {_SEALED}")
@@ -95,7 +95,7 @@ def sealed(data: bytes, place: Bound, sealing: Sealing | None) -> bytes:
 def value(data: bytes, place: Bound, sealing: Sealing | None, where: str) -> Any:
     """The value of JSON bytes as they're kept. Raises StoreError, beginning with ``where``, for anything else."""
     if sealing is not None:
-        data = sealing.open(data, _whole(place, where), where)
+        data = sealing.open(data, whole(place, where), where)
     elif is_sealed(data):
         raise StoreError(f"{where}: it {_SEALED}")
     else:
@@ -106,7 +106,7 @@ def value(data: bytes, place: Bound, sealing: Sealing | None, where: str) -> Any
         raise StoreError(f"{where}: it isn't JSON ({error})") from None
 
 
-def _whole(place: Bound, where: str) -> Bound:
+def whole(place: Bound, where: str) -> Bound:
     """Raises StoreError unless a place is one: a damaged column may hold anything."""
     if not {str, int, type(None)}.issuperset(map(type, place)):
         raise StoreError(f"{where}: a column beside it holds what it can't; the store is damaged")

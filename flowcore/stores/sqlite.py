@@ -15,8 +15,9 @@ from typing import Any, get_args
 from flowcore.errors import FlowcoreError, UserError
 from flowcore.graph.values import dumps
 from flowcore.machine.facts import Fact
-from flowcore.stores import checks, sqlite_read, sqlite_write
+from flowcore.stores import checks, sqlite_read, sqlite_rotation, sqlite_write
 from flowcore.stores.base import Append, Claim, IndexRow, Letter, OpenRequest, Owner, Page, SessionItem
+from flowcore.stores.rotation import Renewal
 from flowcore.stores.sealing import Sealing, letter_place, sealed
 from flowcore.stores.sqlite_file import StoreFile
 from flowcore.stores.sqlite_schema import Synchronous
@@ -109,6 +110,10 @@ class SqliteStore:
     async def names(self, kind: Kind, after: str | None, limit: int) -> list[str]:
         """Ids of runs, children too, or of sessions, in their order, above ``after``."""
         return await self._open().read(partial(sqlite_read.names, kind=kind, after=after, limit=limit))
+
+    async def reseal(self, renewal: Renewal) -> int:
+        """Put what ``renewal`` gives in the place of every sealed record; how many. See ``EncryptedStore.rotate``."""
+        return await sqlite_rotation.reseal(self._open(), self.path, renewal)
 
     # Leases
 
