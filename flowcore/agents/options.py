@@ -7,6 +7,7 @@ Nodes find it as ``ctx.context``. Nothing of it is stored.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias
 
@@ -80,6 +81,10 @@ class HasUsage(Protocol):
     @property
     def journal(self) -> Sequence[Fact]: ...
     def note_usage(self, counts: dict[str, Any]) -> bool: ...
+
+
+RUN_CONFIG: ContextVar[RunConfig | None] = ContextVar("flowcore_run_config", default=None)
+"""The configuration of agents whose runs no face began, e.g. nodes of a graph, in this task and its children."""
 
 
 @dataclass(eq=False)
@@ -187,7 +192,7 @@ def options_of(ctx: Context, state: AgentState) -> Options:
     given = ctx.context
     options = given if isinstance(given, Options) else ctx.scratch.get("options")
     if options is None:
-        options = ctx.scratch["options"] = Options(context=given)
+        options = ctx.scratch["options"] = Options(given, RUN_CONFIG.get() or RunConfig())
     if options.run != ctx.run_id:
         options = _own(options, ctx)
     options.wrapper(ctx).turn_input = state.items

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from flowcore.cli import exits, words
 from flowcore.cli.asking import question
-from flowcore.cli.giving import context_of, limits_of
+from flowcore.cli.giving import Limit, context_of, limits_in, limits_of
 from flowcore.cli.going import Manner, answered
 from flowcore.cli.interrupts import Interrupts, leave_soon
 from flowcore.cli.moving import graph_of
@@ -39,7 +39,7 @@ class GoingOnWithAll:
     file: str | None
     model: str | None
     max_turns: int | None
-    limits: list[str]
+    limits: dict[str, Limit]
     most: int
 
     @classmethod
@@ -52,7 +52,8 @@ class GoingOnWithAll:
         if len(counts) > 1 or (counts and int(counts[0]) < 1):
             raise UserError(f"--limit {' --limit '.join(counts)}: say once how many runs, 1 or more")
         most = int(counts[0]) if counts else MOST
-        return cls(which, file, model, max_turns, [one for one in limits if one not in counts], most)
+        given = limits_in([one for one in limits if one not in counts])
+        return cls(which, file, model, max_turns, given, most)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from flowcore.cli import (
     rotating,
     verifying,
 )
+from flowcore.cli.giving import limits_in
 from flowcore.cli.going import Manner
 from flowcore.cli.hints import Hints
 from flowcore.cli.places import DEFAULT, VARIABLE
@@ -53,7 +54,7 @@ MaybeFile = Annotated[
 ]
 Turns = Annotated[int | None, typer.Option("--max-turns", min=0, metavar="N", help="How many turns it may take.")]
 Limits = Annotated[list[str] | None, typer.Option("--limit", metavar="NAME=VALUE", help="A limit; may be repeated.")]
-Model = Annotated[str | None, typer.Option("--model", metavar="NAME", help="The model, before each agent's own.")]
+Model = Annotated[str | None, typer.Option("--model", metavar="NAME", help="The model of every agent, before its own.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Approve every tool call.")]
 NoInput = Annotated[bool, typer.Option("--no-input", help="Ask nothing: where a decision is needed, exit with 3.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
@@ -156,10 +157,11 @@ def run(
 
     Ctrl-C stops the run when its node is through, a second one cancels it; `flowcore resume` goes on either way.
     """
+    limits = limits_in(limit or [])
     text = sys.stdin.read() if input == "-" else input
     screen = Screen(live=not (json or quiet))
     manner = _manner(screen, _hints(store, file, model), yes, no_input, json)
-    given = moving.Beginning(file, text, run_id, model, max_turns, limit or [], session)
+    given = moving.Beginning(file, text, run_id, model, max_turns, limits, session)
     _finish(moving.run(screen, store, given, manner))
 
 
@@ -215,7 +217,7 @@ def resume(
     if run is None:
         raise UserError("name a RUN (see `flowcore runs`), or give --all-abandoned or --all-due")
     manner = _manner(screen, _hints(store, file, model), yes, no_input, json)
-    given = moving.GoingOn(run, file, model, max_turns, limit or [])
+    given = moving.GoingOn(run, file, model, max_turns, limits_in(limit or []))
     _finish(moving.resume(screen, store, given, manner))
 
 

@@ -18,11 +18,12 @@ from flowcore.graph.picture import policies
 
 def prove(screen: Screen, path: Path, spec: str, claims: Sequence[str]) -> int:
     """Hold claims against a file's graph and say of each whether it holds, with a counterexample where it doesn't."""
+    parsed = [proving.parsed(claim) for claim in claims]
     try:
         graph = load(spec).graph
     except GraphError as error:
         return _tell_findings(screen, path, error)
-    answers = [proving.prove(graph, claim) for claim in claims]
+    answers = [claim(graph) for claim in parsed]
     for _, told in answers:
         screen.result(told)
     return exits.DONE if all(holds for holds, _ in answers) else exits.FAILED

@@ -15,6 +15,10 @@ from flowcore.stores import Store
 SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
+LONGEST = 1e11
+"""Seconds that an age may have: more than since the epoch, less than what no clock can be put back by."""
+
+
 async def delete(screen: Screen, where: str, name: str, json: bool) -> int:
     """Remove a run and all that is below it."""
     async with opened(where) as store:
@@ -65,4 +69,7 @@ def seconds_of(age: str) -> float:
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+)\s*", age)
     if found is None or found[2] not in SECONDS:
         raise UserError(f"--older-than {age!r}: give a number and a unit, e.g. 30d, 12h, 90min, 45s or 2w")
-    return float(found[1]) * SECONDS[found[2]]
+    seconds = float(found[1]) * SECONDS[found[2]]
+    if seconds > LONGEST:
+        raise UserError(f"--older-than {words.one_line(age)!r}: no run is older than {words.duration(LONGEST)}")
+    return seconds

@@ -21,6 +21,7 @@ from flowcore.errors import UserError
 from flowcore.graph.graph import Graph
 from flowcore.machine.walk import drawing
 from flowcore.stores.base import IndexRow, OpenRequest, Store
+from flowcore.stores.checks import read_cursor
 
 ASKED = 2
 """How many open requests of a run a list names."""
@@ -28,6 +29,8 @@ ASKED = 2
 
 async def runs(screen: Screen, where: str, status: str | None, limit: int, after: str | None, json: bool) -> int:
     """List runs, from the index alone."""
+    if after is not None:
+        read_cursor(after)
     if not is_there(where):
         screen.result(dumped({"runs": [], "after": None}) if json else f"no runs yet: there's no store at {where}")
         return exits.DONE

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from flowcore.cli import exits, letters, words
 from flowcore.cli.finding import Found, find_graph
-from flowcore.cli.giving import context_of, input_of, is_agents, limits_at_start, limits_of
+from flowcore.cli.giving import Limit, context_of, input_of, is_agents, limits_at_start, limits_of
 from flowcore.cli.going import Manner, go
 from flowcore.cli.hints import Hints
 from flowcore.cli.places import find_run, opened
@@ -28,7 +28,7 @@ class Beginning:
     run_id: str | None
     model: str | None
     max_turns: int | None
-    limits: list[str]
+    limits: dict[str, Limit]
     session: str | None
 
 
@@ -40,7 +40,7 @@ class GoingOn:
     file: str | None
     model: str | None
     max_turns: int | None
-    limits: list[str]
+    limits: dict[str, Limit]
 
 
 async def run(screen: Screen, where: str, given: Beginning, manner: Manner) -> int:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 from flowcore.errors import UserError
 from flowcore.graph.graph import Graph
@@ -18,21 +17,29 @@ CLAIMS = (
 """The claims, as they're written."""
 
 
-def prove(graph: Graph, claim: str) -> tuple[bool, str]:
-    """Whether a claim holds, and what to say of it. Raises UserError for words that are no claim, GraphError for
-    unknown names."""
+Claim: TypeAlias = Callable[[Graph], tuple[bool, str]]
+"""Whether it holds of a graph, and what to say of it. Raises GraphError for unknown names."""
+
+
+def parsed(claim: str) -> Claim:
+    """A claim in words, to be held against graphs. Raises UserError for words that are no claim."""
     words = claim.split()
     match words:
         case ["always_before", first, then]:
-            return _told(claim, graph.always_before(_place(first), then))
+            return lambda graph: _told(claim, graph.always_before(_place(first), then))
         case ["never_reaches", target, *rest]:
-            return _told(claim, graph.never_reaches(target, **_rest(claim, rest)))
+            named = _rest(claim, rest)
+            return lambda graph: _told(claim, graph.never_reaches(target, **named))
         case ["requires_approval", tool]:
-            return _told(claim, graph.requires_approval(tool))
+            return lambda graph: _told(claim, graph.requires_approval(tool))
         case ["bounded", *limits]:
-            bound = graph.bounded(**_limits(claim, limits))
-            return bool(bound), f"{claim}: {bound}"
+            given = _limits(claim, limits)
+            return lambda graph: _bound(claim, graph.bounded(**given))
     raise _unknown(claim)
+
+
+def _bound(claim: str, bound: Any) -> tuple[bool, str]:
+    return bool(bound), f"{claim}: {bound}"
 
 
 def _told(claim: str, proof: Any) -> tuple[bool, str]:
@@ -59,16 +66,13 @@ def _rest(claim: str, words: Sequence[str]) -> dict[str, Any]:
     return named
 
 
-def _limits(claim: str, words: Sequence[str]) -> dict[str, Any]:
-    named: dict[str, Any] = {}
+def _limits(claim: str, words: Sequence[str]) -> dict[str, int | None]:
+    named: dict[str, int | None] = {}
     for word in words:
-        name, equals, value = word.partition("=")
-        try:
-            named[name] = json.loads(value) if equals else None
-        except ValueError:
-            raise _unknown(claim) from None
-        if not equals:
+        name, _, value = word.partition("=")
+        if not (value.isdecimal() or value == "none"):
             raise _unknown(claim)
+        named[name] = None if value == "none" else int(value)
     return named
 
 

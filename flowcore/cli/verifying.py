@@ -12,7 +12,7 @@ from flowcore.cli.places import opened
 from flowcore.cli.records import dumped
 from flowcore.cli.screen import Screen
 from flowcore.errors import UserError
-from flowcore.stores.verify import Damage, Verified
+from flowcore.stores.verify import Damage, Verified, check_cursor
 
 AT_ONCE = 1_000
 """Runs after which what was found so far is told."""
@@ -20,6 +20,7 @@ AT_ONCE = 1_000
 
 async def verify(screen: Screen, where: str, limit: int | None, after: str | None, as_json: bool, hints: Hints) -> int:
     """Verify a store, or a page of it: what is damaged is told as it's found."""
+    check_cursor(after)
     total = Verified(after=after)
     left = limit
     async with opened(where) as store:

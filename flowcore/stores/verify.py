@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, cast
 
 from flowcore.errors import RunNotFound, StoreError, UserError
+from flowcore.graph.values import shorten
 from flowcore.stores.base import Store
 
 Kind = Literal["run", "session"]
@@ -66,11 +67,16 @@ async def verify(given: Store, limit: int | None, after: str | None) -> Verified
         raise UserError(f"{type(given).__name__} keeps its runs in memory, where there's nothing to verify")
     if limit is not None and (type(limit) is not int or limit < 1):
         raise UserError(f"verify(limit={limit!r}): give a whole number above 0, or None for all")
-    if after is not None and after[:1] not in (_RUNS, _SESSIONS):
-        raise UserError(f"verify(after={after!r}): give the `after` of an earlier page")
+    check_cursor(after)
     one = _Verifying(cast(Verifiable, given), Verified())
     await one.go(limit, after)
     return one.told
+
+
+def check_cursor(after: str | None) -> None:
+    """Raises UserError for what is no page's ``after``."""
+    if after is not None and after[:1] not in (_RUNS, _SESSIONS):
+        raise UserError(f"after={shorten(after)}: give the `after` of an earlier page")
 
 
 AT_ONCE = 500

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flowcore import Agent, UserError, function_tool
-from flowcore.cli.proving import prove
+from flowcore.cli.proving import parsed
 
 ROOT = Path(__file__).parent.parent.parent
 SUPPORT = str(ROOT / "graphs" / "support.py")
@@ -43,7 +43,7 @@ GRAPH = Agent(name="A", tools=[pay]).graph
     ],
 )
 def test_a_claim_holds_or_not(claim: str, holds: bool) -> None:
-    answer, told = prove(GRAPH, claim)
+    answer, told = parsed(claim)(GRAPH)
     assert answer is holds
     assert told.startswith(claim)
 
@@ -53,7 +53,7 @@ def test_a_claim_holds_or_not(claim: str, holds: bool) -> None:
 )
 def test_words_that_are_no_claim_are_refused_with_the_claims_there_are(claim: str) -> None:
     with pytest.raises(UserError, match="is no claim; claims are: always_before A B"):
-        prove(GRAPH, claim)
+        parsed(claim)
 
 
 def test_proofs_are_asked_for_at_the_command_line(tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ async def _live(job: Job, loaded: Loaded, points: Points) -> dict[str, Any]:
             meta = {"session": job.run} if is_agents(graph) else None
             run = await start(
                 loaded.target, job.input, store=store, run_id=job.run, context=context, meta=meta,
-                limits=limits_at_start(graph, [], None),
+                limits=limits_at_start(graph, {}, None),
             )  # fmt: skip
         else:
             go_on = load if row.standing == "done" else resume
