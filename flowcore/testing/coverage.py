@@ -19,6 +19,8 @@ from flowcore.machine.facts import Fact, Transition
 
 EdgeName = tuple[str, str, str]
 """``(source, label, target)``."""
+Told = tuple[list[str], list[EdgeName], list[int]]
+"""Of one table: the graphs' names, its edges, how often each was taken."""
 SHOWN = 3
 """Graph names that a report lists of one table."""
 
@@ -74,11 +76,13 @@ class EdgeCoverage:
         known = self._known.get(graph)
         if known is None:
             edges = [(edge.source, edge.on, edge.target) for edge in graph.build().edges if edge.source != START]
-            known = self._tables.setdefault(frozenset(edges), GraphCoverage([], edges))
-            if graph.name not in known.names:
-                known.names.append(graph.name)
-            self._known[graph] = known
+            known = self._known[graph] = self._table([graph.name], edges)
         return known
+
+    def _table(self, names: Iterable[str], edges: list[EdgeName]) -> GraphCoverage:
+        table = self._tables.setdefault(frozenset(edges), GraphCoverage([], edges))
+        table.names += [name for name in names if name not in table.names]
+        return table
 
     def see(self, graph: Graph, facts: Iterable[Fact]) -> None:
         """Count the edges that these facts took."""
@@ -86,6 +90,16 @@ class EdgeCoverage:
         for fact in facts:
             if type(fact) is Transition:
                 coverage.taken[fact.node, fact.on, fact.to] += 1
+
+    def told(self) -> list[Told]:
+        """All of it as lists, strings and numbers: another process's ``hear`` takes them in."""
+        return [(one.names, one.edges, [one.taken[edge] for edge in one.edges]) for one in self.graphs]
+
+    def hear(self, told: Iterable[Told]) -> None:
+        """Add what another process counted."""
+        for names, edges, taken in told:
+            named = [(source, on, target) for source, on, target in edges]
+            self._table(names, named).taken.update(dict(zip(named, taken, strict=True)))
 
     def report(self) -> str:
         """The uncovered edges of each graph, as text."""

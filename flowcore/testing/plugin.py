@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 pytest.register_assert_rewrite("flowcore.testing.store_suite")  # its cases tell the values, as tests do
 
 COVERAGE: pytest.StashKey[EdgeCoverage] = pytest.StashKey()
+TOLD = "flowcore_coverage"
+"""Where a process of pytest-xdist leaves what it counted."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -56,9 +58,19 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     config = session.config
     if COVERAGE not in config.stash:
         return
+    if hasattr(config, "workeroutput"):  # one of pytest-xdist's processes
+        config.workeroutput[TOLD] = config.stash[COVERAGE].told()
+        return
     _add_graphs(config, config.stash[COVERAGE])
     if _too_little(config) and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """One of pytest-xdist's processes ended; one that died told nothing."""
+    if COVERAGE in node.config.stash:
+        node.config.stash[COVERAGE].hear(getattr(node, "workeroutput", {}).get(TOLD, []))
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

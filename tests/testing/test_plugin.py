@@ -66,6 +66,16 @@ def test_too_few_edges_fail_the_session(project: pytest.Pytester) -> None:
     assert run(project, "--flowcore-coverage-fail-under=50").ret == 0
 
 
+def test_what_parallel_processes_took_is_counted_together(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        test_one=TEST, test_other=TEST.replace("start(judged)", "start(judged, {'n': 5})").replace("_low", "_high")
+    )
+    result = run(project, "--flowcore-coverage-fail-under=100", "-n2", "--dist=loadfile")
+    result.assert_outcomes(passed=2)
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["judged: 2 of 2 edges (100 %)", "all graphs: 100 %"])
+
+
 def test_graphs_of_the_project_count_even_if_no_test_runs_them(project: pytest.Pytester) -> None:
     project.makepyfile(TEST)
     project.mkdir("graphs").joinpath("other.py").write_text(GRAPH.replace("judge", "other"))
