@@ -10,9 +10,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 HERE = Path(__file__).parent
 PATIENCE = 30.0
@@ -31,19 +33,25 @@ def until(what: Callable[[], Any], why: str) -> Any:
 
 
 class Forks:
-    """The process that forks; see ``cli_forks``."""
+    """The process that forks; see ``cli_forks``. ``options``: the interpreter's."""
 
-    def __init__(self) -> None:
+    def __init__(self, *options: str) -> None:
         self._one_at_a_time = threading.Lock()
         self._process = subprocess.Popen(
-            [sys.executable, HERE / "cli_forks.py"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, *options, HERE / "cli_forks.py"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
-    def __call__(self, words: tuple[str, ...], folder: Path, env: dict[str, str]) -> tuple[int, str, str]:
+    def __call__(
+        self, words: Sequence[str], folder: Path, env: Mapping[str, str], program: Path | None = None, typed: str = ""
+    ) -> tuple[int, str, str]:
         """The exit code, stdout and stderr of a call."""
         name = threading.get_ident()
-        out, err = folder.parent / f"{name}.out", folder.parent / f"{name}.err"
-        call = {"words": words, "cwd": str(folder), "env": env, "out": str(out), "err": str(err)}
+        typing, out, err = (folder.parent / f"{name}.{end}" for end in ("in", "out", "err"))
+        typing.write_text(typed, encoding="utf-8")
+        call = {
+            "program": program and str(program), "words": words, "cwd": str(folder), "env": dict(env),
+            "in": str(typing), "out": str(out), "err": str(err),
+        }  # fmt: skip
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         with self._one_at_a_time:
@@ -54,6 +62,14 @@ class Forks:
     def end(self) -> None:
         """Let it end."""
         self._process.communicate()
+
+
+@pytest.fixture(scope="session")
+def programs() -> Iterator[Forks]:
+    """Runs programs, each in a process of its own in which every warning is an error."""
+    made = Forks("-W", "error")
+    yield made
+    made.end()
 
 
 class Cli:

@@ -11,21 +11,24 @@ from pathlib import Path
 
 import pytest
 
-DEMO = [sys.executable, str(Path(__file__).parent / "faces_demo.py")]
+DEMO = Path(__file__).parent / "faces_demo.py"
 PATIENCE = 30
 LINUX = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc to see that a process reads")
 
 
-def talk(*lines, more=()):
+@pytest.fixture
+def talk(programs, tmp_path):
     """What the loop shows when it's told these lines, and then the end of its input."""
-    done = subprocess.run(
-        [*DEMO, *more], input="".join(f"{one}\n" for one in lines), capture_output=True, text=True, timeout=PATIENCE
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
+
+    def told(*lines, more=()):
+        code, out, err = programs(more, tmp_path, os.environ, DEMO, "".join(f"{one}\n" for one in lines))
+        assert (code, err) == (0, "")
+        return out
+
+    return told
 
 
-def test_a_conversation_is_shown_as_it_comes_and_kept():
+def test_a_conversation_is_shown_as_it_comes_and_kept(talk):
     assert talk("hello", "again", "exit", "never read") == (
         " > \n[Agent updated: Clerk]\nhello was line 1\n"
         " > \n[Agent updated: Clerk]\nagain was line 2\n"
@@ -33,13 +36,13 @@ def test_a_conversation_is_shown_as_it_comes_and_kept():
     )  # fmt: skip
 
 
-def test_calls_and_their_outputs_are_shown():
+def test_calls_and_their_outputs_are_shown(talk):
     assert talk("add", "quit") == (
         " > \n[Agent updated: Clerk]\n\n[tool called: add]\n\n[tool output: 3]\nit gave 3\n > ended\n"
     )
 
 
-def test_after_a_handoff_the_next_line_is_the_other_agents():
+def test_after_a_handoff_the_next_line_is_the_other_agents(talk):
     assert talk("billing", "thanks", " EXIT ") == (
         " > \n[Agent updated: Clerk]\n\n[Agent updated: Billing]\nbilling heard None\n"
         " > \n[Agent updated: Billing]\nbilling heard thanks\n"
@@ -47,17 +50,17 @@ def test_after_a_handoff_the_next_line_is_the_other_agents():
     )
 
 
-def test_without_a_stream_the_answer_is_shown_when_it_is_there():
+def test_without_a_stream_the_answer_is_shown_when_it_is_there(talk):
     assert talk("hello", "add", "exit", more=["whole"]) == " > hello was line 1\n > it gave 3\n > ended\n"
 
 
-def test_an_empty_line_asks_again_and_the_end_of_the_input_ends_it():
+def test_an_empty_line_asks_again_and_the_end_of_the_input_ends_it(talk):
     assert talk("", "  ", more=["whole"]) == " >  >  > \nended\n"
 
 
 @pytest.mark.parametrize("more", [[], ["whole"]])
 @pytest.mark.parametrize(("said", "told"), [("y", "deleted 7"), ("no", "Tool execution was not approved.")])
-def test_a_call_that_needs_approval_is_asked_about(more, said, told):
+def test_a_call_that_needs_approval_is_asked_about(talk, more, said, told):
     shown = talk("delete", said, "exit", more=more)
     assert '[Clerk wants to call delete({"row": "7"})] approve? [y/N]' in shown
     assert f"it gave {told}\n" in shown
@@ -65,7 +68,7 @@ def test_a_call_that_needs_approval_is_asked_about(more, said, told):
 
 
 @pytest.mark.parametrize("more", [[], ["whole"]])
-def test_a_failed_answer_is_shown_and_its_line_forgotten(more):
+def test_a_failed_answer_is_shown_and_its_line_forgotten(talk, more):
     shown = talk("loop", "hello", "exit", more=more)
     assert "[ModelBehaviorError: Tool nothing not found in agent Clerk]" in shown
     assert "hello was line 1\n" in shown
@@ -77,8 +80,8 @@ class Terminal:
     def __init__(self, *more):
         self.ours, theirs = pty.openpty()
         self.process = subprocess.Popen(
-            [*DEMO, *more], stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True, close_fds=True,
-            preexec_fn=_own_terminal,
+            [sys.executable, str(DEMO), *more], stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+            close_fds=True, preexec_fn=_own_terminal,
         )  # fmt: skip
         os.close(theirs)
         self.shown = ""

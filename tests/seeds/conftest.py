@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
 from flowcore.models.local_weights import find_weights
+
+sys.path.append(str(Path(__file__).parent.parent / "cli"))
+from cli_process import programs
+
+__all__ = ["programs"]
 
 LONGEST = 16
 """Tokens of a reply: the programs themselves set no limit."""

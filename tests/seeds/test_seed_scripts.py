@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from cli_process import Forks
 from seeds_server import ModelServer, laid_by
 
 HERE = Path(__file__).parent
@@ -27,30 +26,28 @@ def environment(url: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("file", SCRIPTS, ids=lambda file: file.stem)
-def test_a_users_program_runs_after_the_import_change(file: Path, tmp_path: Path) -> None:
-    run(file, tmp_path)
+def test_a_users_program_runs_after_the_import_change(file: Path, tmp_path: Path, programs: Forks) -> None:
+    run(file, tmp_path, programs)
 
 
 @pytest.mark.parametrize("file", DIFFERENT, ids=lambda file: file.stem)
-def test_what_is_different_from_the_sdk_is_as_the_readme_says(file: Path, tmp_path: Path) -> None:
+def test_what_is_different_from_the_sdk_is_as_the_readme_says(file: Path, tmp_path: Path, programs: Forks) -> None:
     """``# there>`` in such a program: what it printed with openai-agents 0.24.0 and the import as it stands."""
-    run(file, tmp_path)
+    run(file, tmp_path, programs)
 
 
-def run(file: Path, tmp_path: Path) -> None:
+def run(file: Path, tmp_path: Path, programs: Forks) -> None:
     """The program prints what it says, on a model that answers as it says."""
     source = file.read_text(encoding="utf-8")
     laid = laid_by(source)
     assert laid.prints, f"{file.name} says nowhere what it prints"
-    program = tmp_path / file.name
+    (tmp_path / "work").mkdir()
+    program = tmp_path / "work" / file.name
     program.write_text(with_other_import(source), encoding="utf-8")
     with ModelServer(laid.replies) as server:
-        done = subprocess.run(
-            [sys.executable, "-W", "error", str(program)],
-            input="".join(f"{line}\n" for line in re.findall(r"^# typed> (.*)$", source, re.MULTILINE)),
-            capture_output=True, text=True, encoding="utf-8", timeout=60, cwd=tmp_path, env=environment(server.url),
-        )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert [line.rstrip() for line in done.stdout.splitlines()] == laid.prints
+        typed = "".join(f"{line}\n" for line in re.findall(r"^# typed> (.*)$", source, re.MULTILINE))
+        code, out, err = programs((), program.parent, environment(server.url), program, typed)
+    assert code == 0, err
+    assert [line.rstrip() for line in out.splitlines()] == laid.prints
     assert not server.unsaid
-    assert done.stderr == ""
+    assert err == ""
