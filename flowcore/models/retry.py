@@ -351,7 +351,8 @@ def context_for(
 async def decide(settings: ModelRetrySettings | None, context: RetryPolicyContext, chance: float) -> float | None:
     """Seconds to wait before the next attempt; None: there is none. ``chance``: a random number of [0, 1).
 
-    Without settings: up to ``ATTEMPTS`` at an error that says it's ``retryable``, after ``DELAYS``. With settings:
+    Without settings: up to ``ATTEMPTS`` at an error of the network or one that says it's ``retryable``, after
+    ``DELAYS``, as a provider's own client would; what else a model raises fails the run at once. With settings:
     ``max_retries`` more, after their backoff, if the policy says yes; settings without a policy ask the error, too.
     A policy isn't asked after an abort, nor after a streamed failure that the provider calls unsafe to repeat; its yes
     isn't enough where something of the reply was handed out, where the provider calls it unsafe, or where the request
@@ -370,7 +371,7 @@ async def decide(settings: ModelRetrySettings | None, context: RetryPolicyContex
     asked = _at_most(context.normalized.retry_after)
     own = backoff.delay(context.attempt, chance)
     if settings is None or settings.policy is None:
-        return max(own, asked or 0.0) if _worth_another(context) else None
+        return max(own, asked or 0.0) if _worth_another(context, settings) else None
     if context.replay_safety == "unsafe" and context.stream:
         return None
     decision = await _ask(settings.policy, context)
@@ -385,8 +386,9 @@ def is_locked(context: RetryPolicyContext) -> bool:
     return context.normalized.status_code == 400 and context.normalized.error_code == "conversation_locked"
 
 
-def _worth_another(context: RetryPolicyContext) -> bool:
-    """Whether an error may go away by itself, and another request does no harm."""
+def _worth_another(context: RetryPolicyContext, settings: ModelRetrySettings | None) -> bool:
+    """Whether an error may go away by itself, and another request does no harm. Without settings nobody asked for
+    retries: then an error has to say so."""
     error, advice = context.error, context.provider_advice
     if context.replay_safety == "unsafe" or (advice is not None and advice.suggested is False):
         return False
@@ -395,9 +397,11 @@ def _worth_another(context: RetryPolicyContext) -> bool:
         return False
     if advice is not None and advice.suggested:
         return True
-    if isinstance(error, ModelError) or status is None:
-        return worth_retrying(error)
-    return is_retryable_status(status)
+    if status is not None and not isinstance(error, ModelError):
+        return is_retryable_status(status)
+    if settings is None and not isinstance(error, ModelError):
+        return bool(context.normalized.is_network_error)
+    return worth_retrying(error)
 
 
 def _may_replay(context: RetryPolicyContext, decision: RetryDecision) -> bool:

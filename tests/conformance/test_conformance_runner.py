@@ -442,15 +442,16 @@ async def test_the_prompt_and_the_system_prompt_are_asked_for_at_the_same_time(w
 
 @both_ways
 async def test_usage_is_added_before_on_llm_end(way):
-    seen: list[int] = []
+    seen: list[tuple[int, list[int]]] = []
 
     class Hooks(RunHooks[Any]):
         async def on_llm_end(self, context, agent, response):
-            seen.append(context.usage.total_tokens)
+            usage = context.usage
+            seen.append((usage.total_tokens, [one.total_tokens for one in usage.request_usage_entries]))
 
     model = ScriptedModel([adding(), "done"], usage=Usage(requests=1, input_tokens=2, output_tokens=3, total_tokens=5))
     await go(way, Agent(name="A", model=model, tools=[add]), hooks=Hooks())
-    assert seen == [5, 10]
+    assert seen == [(5, [5]), (10, [5, 5])]
 
 
 @both_ways
@@ -1040,6 +1041,7 @@ async def test_a_handler_is_asked_with_the_error_and_what_the_run_had_done(way, 
     assert (data.context.context, data.context.usage.requests) == ("app", 1)
     run = data.run_data
     assert isinstance(run, RunErrorData)
+    assert run.input == "hi"
     assert [item.type for item in run.new_items] == CASES[kind][3]
     assert [reply.usage.requests for reply in run.raw_responses] == [1]
     assert run.raw_responses[0].output == run.output[:1]

@@ -291,6 +291,14 @@ async def test_max_retries_are_the_attempts_after_the_first_and_none_means_none(
     assert len(clerk.model.calls) == calls
 
 
+@pytest.mark.parametrize(("error", "calls"), [(RuntimeError("odd"), 1), (ConnectionError("gone"), 3), (busy(), 3)])
+async def test_without_settings_only_what_a_providers_client_repeats_is_tried_again(error, calls):
+    clerk = in_turn(*[error] * 5)
+    run = await driven(clerk)
+    assert run.standing == "failed"
+    assert len(clerk.model.calls) == calls
+
+
 # -- retry: policies ---------------------------------------------------------------------------------------------------
 
 

@@ -55,7 +55,7 @@ async def test_without_settings_there_are_three_attempts_with_growing_waits() ->
         (ModelTimeoutError("slow", timeout_seconds=1), True),
         (ModelError("bad", status_code=400), False),
         (ConnectionResetError("gone"), True),
-        (RuntimeError("who knows"), True),
+        (RuntimeError("who knows"), False),
         (TypeError("a bug"), False),
         (UserError("yours"), False),
     ],

@@ -10,6 +10,7 @@ from flowcore.agents.agent import AgentSpec
 from flowcore.agents.items import output_message
 from flowcore.agents.lifecycle import fire
 from flowcore.agents.loop.calling import value_as_json
+from flowcore.agents.loop.judge import input_of
 from flowcore.agents.loop.state import AgentState, typed_output
 from flowcore.agents.options import Options, RunErrorData, RunErrorHandlerInput, RunErrorHandlerResult, options_of
 from flowcore.agents.output import AgentOutputSchemaBase
@@ -77,7 +78,7 @@ async def handled(
     crew, late = ctx.bound, [] if reply is None else [reply]
     shown, items = crew.shown, [*state.items, *(item for one in late for item in one.output)]
     data = RunErrorData(
-        list(state.items[: state.begun]),
+        input_of(state),
         [] if shown is None else shown.items(state, ctx.facts, crew.agents, crew.first, options, reply),
         items,
         items[state.begun :],

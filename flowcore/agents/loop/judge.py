@@ -86,7 +86,7 @@ async def _admitted(state: AgentState, ctx: Context, options: Options, agent: Ag
 
 
 def input_of(state: AgentState) -> Any:
-    """The run's input as guardrails get it: the text if it was one, else the items."""
+    """The run's input as functions get it: the text if it was one, else the items."""
     return subject_of(state.items[: state.begun], state.listed)
 
 
