@@ -74,7 +74,7 @@ def map(
         return update
 
     fields = (over, into) if errors is None else (over, into, errors)
-    return _node(fan_out, name or f"map_{graph.name}", "map", {graph.name: graph}, fields, policies)
+    return _node(fan_out, name or f"map_{graph.name}", "map", {graph.name: graph}, limits, fields, policies)
 
 
 def parallel(
@@ -122,7 +122,8 @@ def parallel(
         return update
 
     fields = [*sources.values(), *([into] if isinstance(into, str) else into.values())]
-    return _node(branch_out, name, "parallel", graphs, tuple(fields if errors is None else [*fields, errors]), policies)
+    fields = fields if errors is None else [*fields, errors]
+    return _node(branch_out, name, "parallel", graphs, limits, tuple(fields), policies)
 
 
 def subgraph(
@@ -151,7 +152,8 @@ def subgraph(
     fields = [into] if isinstance(into, str) else list(into.values())
     if input is not None:
         fields.append(input)
-    return _node(descend, name or _identifier(graph.name), "subgraph", {graph.name: graph}, tuple(fields), policies)
+    bodies = {graph.name: graph}
+    return _node(descend, name or _identifier(graph.name), "subgraph", bodies, limits, tuple(fields), policies)
 
 
 def graph_of(body: Body) -> Graph:
@@ -246,7 +248,9 @@ def _identifier(name: str) -> str:
 
 
 def _node(
-    fn: Callable[..., Any], name: str, kind: str, bodies: dict[str, Graph], fields: tuple[str, ...], policies: Any
-) -> Node:
+    fn: Callable[..., Any], name: str, kind: str, bodies: dict[str, Graph], limits: Mapping[str, Any] | None,
+    fields: tuple[str, ...], policies: Any,
+) -> Node:  # fmt: skip
     node = make_node(fn, name=_identifier(name), **policies)
-    return rename(node, kind=kind, bodies=tuple(bodies.items()), fields=fields)
+    given = tuple((limits or {}).items())
+    return rename(node, kind=kind, bodies=tuple(bodies.items()), limits=given, fields=fields)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from functools import total_ordering
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from flowcore.errors import GraphError
@@ -45,19 +46,22 @@ SHOWN = 20_000
 
 @total_ordering
 class Bound(Proof):
-    """The most transitions that a run can take. False where nothing bounds them: then ``transitions`` is None, and
-    ``counterexample`` leads into a cycle that can be gone round for ever. Compares with numbers.
+    """The most transitions that a run can take itself. False where nothing bounds them: then ``transitions`` is None,
+    and ``counterexample`` leads into a cycle that can be gone round for ever, or to a node whose child can. Compares
+    with numbers.
 
     ``exact``: a walk of this length is possible (``longest`` shows it); else the number is an upper bound.
+    ``children``: the bounds of the runs below it, each counted by itself, by "node/child".
     """
 
-    __slots__ = ("exact", "longest", "transitions")
+    __slots__ = ("children", "exact", "longest", "transitions")
 
     def __init__(
         self, claim: str, transitions: int | None, *, longest: Path | None = None, loop: Path | None = None,
-        reason: str = "",
+        reason: str = "", children: Mapping[str, Bound] = MappingProxyType({}),
     ) -> None:  # fmt: skip
         super().__init__(claim, loop, reason)
+        self.children = children
         self.transitions = transitions
         self.longest = longest
         self.exact = longest is not None
@@ -65,7 +69,9 @@ class Bound(Proof):
     def __str__(self) -> str:
         if self.transitions is None:
             return super().__str__()
-        return f"a run takes at most {self.transitions} transitions{'' if self.exact else ' (an upper bound)'}"
+        count = f"{self.transitions} transition{'' if self.transitions == 1 else 's'}"
+        own = f"a run takes at most {count}{'' if self.exact else ' (an upper bound)'}"
+        return "; its child ".join([own, *(f"'{name}': {child}" for name, child in self.children.items())])
 
     def __int__(self) -> int:
         if self.transitions is None:
@@ -102,8 +108,9 @@ class Rules(NamedTuple):
     apart: frozenset[str]
 
 
-def bounded(graph: Graph, limits: Mapping[str, int | None], waits: int | None) -> Bound:
-    """The longest walk under these run limits, and the graph's own where they say nothing. Raises GraphError."""
+def bounded(graph: Graph, limits: Mapping[str, int | None], waits: int | None, above: tuple[Graph, ...] = ()) -> Bound:
+    """The longest walk under these run limits, and the graph's own where they say nothing. ``above``: whose child it
+    is. Raises GraphError."""
     graph.build()
     rules = _rules(graph, limits, waits)
     claim = f"a run of '{graph.name}' comes to an end"
@@ -111,13 +118,57 @@ def bounded(graph: Graph, limits: Mapping[str, int | None], waits: int | None) -
     endless = _endless(graph, rules, net)
     if endless is not None:
         return Bound(claim, None, loop=endless[0], reason=endless[1])
+    children = _children(graph, net, waits, (*above, graph))
+    for name, child in children.items():
+        if not child:
+            way = _way_to(graph, name.partition("/")[0])
+            return Bound(claim, None, loop=way, reason=f"its child '{name}' may not: {child.reason}", children=children)
     _limit_skips(graph, rules, net)
     total, steps = _longest(net, Vertex("in", graph.first))
     longest = _shown(graph, rules, net, total, steps)
     if longest is None and graph.budgeted:  # as long without a budget: what a budget cuts short is harder to walk
         cheap = {vertex: {to: link for to, link in net[vertex].items() if to.kind != "over"} for vertex in net}
         longest = _shown(graph, rules, cheap, total, _longest(cheap, Vertex("in", graph.first))[1])
-    return Bound(claim, total, longest=longest)
+    return Bound(claim, total, longest=longest, children=children)
+
+
+# -- what runs below -------------------------------------------------------------------------------------------------
+
+
+def _children(graph: Graph, net: Net, waits: int | None, above: tuple[Graph, ...]) -> dict[str, Bound]:
+    """The bounds of the children of every node whose body may run, each by itself."""
+    runs = _running(net, Vertex("in", graph.first))
+    below = [(name, child, body, node.limits) for name, node in graph.nodes.items() for child, body in node.bodies]
+    below += [
+        (tool.node, f"{tool.owner}.{tool.name}", tool.inner.graph, tool.limits)
+        for tool in graph.tools
+        if tool.inner is not None
+    ]
+    return {
+        f"{name}/{child}": _child(body, dict(limits), waits, above)
+        for name, child, body, limits in below
+        if name in runs
+    }
+
+
+def _child(body: Graph, limits: Mapping[str, Any], waits: int | None, above: tuple[Graph, ...]) -> Bound:
+    if body in above:
+        names = " -> ".join(one.name for one in (*above[above.index(body) :], body))
+        claim = f"a run of '{body.name}' comes to an end"
+        return Bound(claim, None, loop=Path(), reason=f"nothing bounds how deep it goes: {names}")
+    counted = {node.limit for node in body.nodes.values()}
+    return bounded(body, {name: limit for name, limit in limits.items() if name in counted}, waits, above)
+
+
+def _running(net: Net, start: Vertex) -> set[str]:
+    """The nodes whose bodies may run."""
+    seen, todo = {start}, [start]
+    while todo:
+        for to, link in net[todo.pop()].items():
+            if link.most != 0 and to not in seen:
+                seen.add(to)
+                todo.append(to)
+    return {vertex.node for vertex in seen if vertex.kind == "body"}
 
 
 # -- what bounds a node ----------------------------------------------------------------------------------------------
@@ -291,7 +342,7 @@ def _why(graph: Graph, rules: Rules, nodes: list[str]) -> str:
     for name in nodes:
         limit = graph.nodes[name].limit
         if isinstance(limit, str) and rules.most[name] is None:
-            return f"the run limit '{limit}' isn't given: bounded({limit}=...)"
+            return f"the run limit '{limit}' isn't given: bounded({limit}=...), or of a child its node's limits="
     waiting = next((name for name in nodes if graph.nodes[name].waits), None)
     if waiting is not None:
         return f"'{waiting}' waits as often as somebody answers: bounded(waits=n) says how often"
@@ -302,9 +353,13 @@ def _why(graph: Graph, rules: Rules, nodes: list[str]) -> str:
 
 def _into(graph: Graph, loop: list[Edge]) -> Path:
     """A shortest walk from START to a loop, and once round."""
-    entry = loop[0].source
-    way = shortest([START], entry, lambda name: ((e.target, e) for e in graph.out.get(name, {}).values())) or []
-    return Path([*way, *loop])
+    return Path([*_way_to(graph, loop[0].source), *loop])
+
+
+def _way_to(graph: Graph, node: str) -> Path:
+    """A shortest walk from START to a node."""
+    way = shortest([START], node, lambda name: ((e.target, e) for e in graph.out.get(name, {}).values()))
+    return Path(way or [])
 
 
 # -- the longest way through it --------------------------------------------------------------------------------------

@@ -455,6 +455,12 @@ class Graph:
 
         False where nothing bounds them. ``waits``: how often each waiting node is answered at most. Retries count by
         the declared policies.
+
+        Counted are the run's own, of its journal, until it ends or fails. Its children are runs with journals of their
+        own: each that the table names (of ``map``, ``parallel``, ``subgraph`` and agents that are tools) has to be
+        bounded, too, under the limits that its node gives it, and ``children`` tells each one's bound by
+        "node/child", but not how many of a ``map`` there will be. Not seen are children that a body runs by
+        ``ctx.child``.
         """
         return bounded(self, {**(limits or {}), **named}, waits)
 

@@ -44,7 +44,7 @@ class Node:
     ``Pause``; read
     from the return annotation where there is one. ``labels``: what the return annotation says about the edges taken.
     ``kind``: "task", or for a node that runs children "map", "parallel" or "subgraph"; ``bodies``: their graphs by
-    name. ``fields``: fields of the state that the node is known to use.
+    name, ``limits``: the run limits that they're given. ``fields``: fields of the state that the node is known to use.
     """
 
     fn: Callable[..., Any]
@@ -58,6 +58,7 @@ class Node:
     labels: frozenset[str] | None = None
     kind: str = "task"
     bodies: tuple[tuple[str, Any], ...] = ()
+    limits: tuple[tuple[str, Any], ...] = ()
     fields: tuple[str, ...] = ()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

@@ -67,7 +67,7 @@ class Tool(NamedTuple):
     """A tool that a graph's node may call, as data: what ``requires_approval`` is about.
 
     ``owner``: the agent that has it. ``approval``: "always", "sometimes" or "never". ``node``: where it's called.
-    ``inner``: where a call runs another graph, an object that has it as ``.graph``.
+    ``inner``: where a call runs another graph, an object that has it as ``.graph``; ``limits``: those it's given then.
     """
 
     name: str
@@ -75,6 +75,7 @@ class Tool(NamedTuple):
     approval: str
     node: str
     inner: Any = None
+    limits: tuple[tuple[str, Any], ...] = ()
 
 
 def always_before(graph: Graph, first: Through, then: str) -> Proof:

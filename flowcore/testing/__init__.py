@@ -8,6 +8,7 @@ from typing import Any
 _HOMES: dict[str, tuple[str, ...]] = {
     "flowcore.testing.cases": ("load_graph", "write_test_case"),
     "flowcore.testing.clock": ("ManualClock",),
+    "flowcore.testing.closing": ("Closes", "close_everywhere"),
     "flowcore.testing.coverage": ("EdgeCoverage", "GraphCoverage", "edge_coverage"),
     "flowcore.testing.crash": ("Crash", "CrashingStore", "Kills", "finish", "kill_everywhere"),
     "flowcore.testing.faults.table": ("FaultLine", "FaultTable"),

@@ -3,6 +3,8 @@
 from flowcore.testing.cases import load_graph as load_graph
 from flowcore.testing.cases import write_test_case as write_test_case
 from flowcore.testing.clock import ManualClock as ManualClock
+from flowcore.testing.closing import Closes as Closes
+from flowcore.testing.closing import close_everywhere as close_everywhere
 from flowcore.testing.coverage import (
     EdgeCoverage as EdgeCoverage,
 )
@@ -101,6 +103,7 @@ from flowcore.testing.ways import Ways as Ways
 from flowcore.testing.ways import every_way as every_way
 
 __all__ = [
+    "Closes",
     "Crash",
     "CrashingStore",
     "EdgeCoverage",
@@ -126,6 +129,7 @@ __all__ = [
     "assert_path",
     "assert_state",
     "assistant_message",
+    "close_everywhere",
     "count_replies",
     "diff",
     "edge_coverage",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -103,14 +104,37 @@ async def finish(run: Run, answers: Answers | None = None, *, most: int = 1_000)
         if not requests:
             return standing
         for request in requests:
-            await answer(run.store, request.run, request.key, _answer(answers, request))
+            await answer(run.store, request.run, request.key, answer_to(answers, request))
     raise AssertionError(f"run '{run.id}' still asks after {most} answers")
 
 
-def _answer(answers: Answers | None, request: OpenRequest) -> Any:
+def maker_of(graph: Any) -> Callable[[], Any]:
+    """What makes a graph anew: the function that was given, or one that gives the graph."""
+    return graph if callable(graph) and not hasattr(graph, "graph") and not hasattr(graph, "nodes") else lambda: graph
+
+
+def answer_to(answers: Answers | None, request: OpenRequest) -> Any:
+    """What is answered to a request."""
     if answers is None:
         return True
     return answers[request.key] if isinstance(answers, Mapping) else answers(request)
+
+
+@asynccontextmanager
+async def process(left: Store, after: int) -> AsyncIterator[CrashingStore]:
+    """A process that's gone once it has written ``after`` facts into ``left``: what is awaited inside ends there, with
+    all that it had begun, and so does its lease."""
+    before = asyncio.all_tasks()
+    mortal = CrashingStore(left, after)
+    try:
+        yield mortal
+    except Crash:
+        pass
+    begun = asyncio.all_tasks() - before
+    for task in begun:
+        task.cancel()
+    await asyncio.gather(*begun, return_exceptions=True)
+    await mortal.bury()
 
 
 async def kill_everywhere(
@@ -134,7 +158,7 @@ async def kill_everywhere(
     given as a function that makes it anew. ``begin(store, run_id)`` makes the run some other way than ``start``, e.g.
     as a fork; what it writes to ``store.inner`` isn't killed. Raises AssertionError naming k and the difference.
     """
-    make = graph if callable(graph) and not hasattr(graph, "graph") and not hasattr(graph, "nodes") else lambda: graph
+    make = maker_of(graph)
 
     async def started(into: Any, id: str) -> Run:
         return await start(
@@ -154,9 +178,8 @@ async def kill_everywhere(
     for k in range(1, total + 1, every):
         id = f"killed-{k}-{uuid.uuid4().hex[:6]}"
         bytes_left = store()
-        crashing = CrashingStore(bytes_left, k)
-        await _until_crash(begin, crashing, id, answers)
-        await crashing.bury()
+        async with process(bytes_left, k) as mortal:
+            await finish(await begin(mortal, id), answers)
         kills += 1
         try:
             again = await load(id, make(), store=bytes_left, context=context(), clock=clock)
@@ -176,16 +199,3 @@ async def kill_everywhere(
             raise
         await bytes_left.close()
     return Kills(kills, standing, expected.output, reference)
-
-
-async def _until_crash(begin: Any, store: Any, id: str, answers: Answers | None) -> None:
-    """Run until the store is pulled away, then end every task that the run left behind."""
-    before = asyncio.all_tasks()
-    try:
-        await finish(await begin(store, id), answers)
-    except Crash:
-        pass
-    left = asyncio.all_tasks() - before
-    for task in left:
-        task.cancel()
-    await asyncio.gather(*left, return_exceptions=True)

@@ -1,5 +1,5 @@
-"""``every_way``: run an agent awaited, streamed, by states in new processes and killed after every fact; it must be the
-same run."""
+"""``every_way``: run an agent awaited, streamed, by states in new processes, closed after every fact and killed after
+every fact; it must be the same run."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from flowcore.faces.runner import Runner, _Going
 from flowcore.graph.values import shorten
 from flowcore.stores.base import OpenRequest
 from flowcore.stores.memory import MemoryStore
+from flowcore.testing.closing import close_everywhere
 from flowcore.testing.crash import kill_everywhere
 from flowcore.testing.walks import journals, same_walk
 
@@ -49,7 +50,8 @@ async def every_way(
     every: int = 1,
 ) -> Ways:
     """Run an agent in every way, and hold them against each other: awaited, streamed, with a ``RunState`` as JSON in a
-    new process whenever it waits, and killed after every fact, from the store's bytes.
+    new process whenever it waits, closed after every fact and opened by another process, and killed after every fact,
+    from the store's bytes.
 
     ``agent``: the agent, or better a function that makes it anew for each process; its model has to say the same to
     the same input (``ScriptedModel.by_turn``). ``decide``: what is decided of calls that wait. ``given()``: what
@@ -72,10 +74,14 @@ async def every_way(
             here = seen.told[what]
             assert here == there, f"{name}, its {what} is {here!r}; awaited it's {there!r}"
         _held(name, reference.walk, seen.walk)
-    killed = await kill_everywhere(
-        make, input, answers=going.answer, context=lambda: going.start(make(), {}).options, every=every,
-        begin=lambda store, id: going.start(make(), {"store": store, "run_id": id}).admit(False),
-    )  # fmt: skip
+    again: dict[str, Any] = {
+        "answers": going.answer,
+        "context": lambda: going.start(make(), {}).options,
+        "begin": lambda store, id: going.start(make(), {"store": store, "run_id": id}).admit(False),
+    }
+    closed = await close_everywhere(make, input, **again)
+    _held("closed", reference.walk, closed.reference)
+    killed = await kill_everywhere(make, input, every=every, **again)
     _held("killed", reference.walk, killed.reference)
     return Ways(reference.result, reference.error, killed.kills, reference.walk)
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowcore import Agent, function_tool
+from flowcore import Agent, function_tool, map, subgraph
 from flowcore.errors import GraphError
 from flowcore.graph.conditions import otherwise, when
 from flowcore.graph.graph import Graph, continues
@@ -221,6 +221,51 @@ def test_an_agents_run_is_bounded_by_its_turns() -> None:
     assert bound < 100
     assert graph.always_before("input_guardrails", "call_model")
     assert graph.always_before(("output_guardrails", "passed"), "finalize")
+
+
+def test_a_run_is_bounded_only_where_its_children_are() -> None:
+    class T(State):
+        input: str = ""
+        items: list[str] = []
+        output: str = ""
+        outputs: list[str] = []
+
+    @node(limit="rounds")
+    async def turn(state: T) -> Goto:
+        return Goto("again")
+
+    round_trip = Graph(
+        "trip", T, {START: turn, turn: {"again": turn, "enough": END, "limit": END}}, takes="input", gives="output"
+    )
+    both = {
+        "one": subgraph(round_trip, into="output", name="one", limits={"rounds": 3}),
+        "each": map(round_trip, over="items", into="outputs", name="each"),
+    }
+    endless = Graph("outer", T, {START: both["one"], "one": both["each"], "each": END})
+    bound = endless.bounded()
+    assert not bound
+    assert bound.counterexample is not None
+    assert bound.counterexample.nodes == [START, "one", "each"]
+    assert bound.reason.startswith("its child 'each/trip' may not: the run limit 'rounds' isn't given")
+    assert bound.children["one/trip"] == 4
+    bounded = Graph("outer", T, {START: both["one"], "one": END})
+    assert bounded.bounded() == 1
+    told = "a run takes at most 1 transition; its child 'one/trip': a run takes at most 4 transitions"
+    assert str(bounded.bounded()) == told
+    with pytest.raises(GraphError, match="no node is limited by 'rounds'"):
+        bounded.bounded(rounds=3)
+
+
+def test_agents_that_are_tools_are_bounded_by_their_own_turns() -> None:
+    helper = Agent(name="Helper", tools=[refund])
+    boss = Agent(name="Boss", tools=[helper.as_tool("ask_helper", "It helps.", max_turns=2)])
+    bound = boss.graph.bounded(waits=1)
+    assert bound.children == {"run_tools/Boss.ask_helper": helper.graph.bounded(max_turns=2, waits=1)}
+    assert "run_tools/Boss.ask_helper" not in boss.graph.bounded(max_turns=0, waits=1).children
+    boss.tools.append(boss.as_tool("ask_boss", "It asks itself."))
+    endless = boss.graph.bounded(waits=1)
+    assert not endless
+    assert endless.reason.endswith("nothing bounds how deep it goes: Boss -> Boss")
 
 
 # -- difference ------------------------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections import Counter
 from collections.abc import Callable
@@ -20,12 +19,17 @@ from flowcore.faces.runner import _Going
 from flowcore.faces.stream import RunItemStreamEvent
 from flowcore.machine.facts import Effect, Fact, Request, Rested, Resumed, Signal, Started, Transition
 from flowcore.sessions.store import StoreSession
-from flowcore.testing import Crash, CrashingStore, journals, walk_form
+from flowcore.testing import journals, walk_form
+from flowcore.testing.closing import closing
+from flowcore.testing.crash import process
+from flowcore.testing.walks import moves
 from flowcore.tracing import TracingProcessor, set_trace_processors
 
 ID = "r"
 MOST = 60
 """Rests of one run."""
+NEVER = 1 << 30
+"""Facts that no process writes."""
 
 
 class Kept(TracingProcessor):
@@ -474,28 +478,21 @@ class Reopened(Way):
         assert bytes_left is not None
         kills = iter(self.kills if self.kills is not None else ())
         for _ in range(400):
-            after = next(kills, None) if self.kills is not None else await self.next()
-            crashing = CrashingStore(bytes_left, None if self.calm else after)
-            self.outside.store = bytes_left
-            self.outside.living = crashing._alive
-            before = asyncio.all_tasks()
+            after = next(kills, NEVER) if self.kills is not None else await self.next()
             over = False
-            try:
-                over = await self.opening(crashing)
-            except Crash:
-                pass
-            left = asyncio.all_tasks() - before
-            for task in left:
-                task.cancel()
-            await asyncio.gather(*left, return_exceptions=True)
-            if not self.calm:
-                await crashing.bury()
+            async with process(bytes_left, after) as mortal:
+                self.outside.living = mortal._alive
+                over = await self.opening(mortal)
             if over:
                 return
-            self.openings += 1
-            self.done.append((await self.finished(), len(self.outside.executed)))
-            self.world = World(self.script, self.outside)
+            await self.ended()
         raise AssertionError("it doesn't end")
+
+    async def ended(self) -> None:
+        """A process is over, the next one begins."""
+        self.openings += 1
+        self.done.append((await self.finished(), len(self.outside.executed)))
+        self.world = World(self.script, self.outside)
 
     async def next(self) -> int:
         """After how many facts the next process is gone: after the first one; but after more where that only said
@@ -524,62 +521,56 @@ class Reopened(Way):
     async def opening(self, store: Any) -> bool:
         """One process; whether the run was over in it."""
         try:
-            if self.openings == 0:
-                given = {**self.world.given(), "store": store, "run_id": ID}
-                going = _Going(self.world.agent, self.world.input, given)
-                self.run = run = await going.admit(False)
-                options = going.options
-            else:
-                options = self.options()
-                run = await load(ID, self.world.agent, store=store, context=options)
-                self.run = run
-        except (Crash, UserError) as error:
-            if isinstance(error, Crash):
-                raise
+            run = await (self.begun(store) if self.openings == 0 else self.loaded(store))
+        except UserError as error:
             self.seen.rests.append({"error": of_error(error, here=True)})
             return True
-        return await self.move(run, options, store)
-
-    async def move(self, run: Run, options: Options, store: Any) -> bool:
         while True:
             if run.standing in ("running", "waiting", "stopped"):
-                if self.calm:
-                    if run.standing == "stopped":
-                        run = self.run = await resume(ID, self.world.agent, store=store, context=options)
-                    async with run:
-                        async for _ in run:
-                            break
-                    if run.standing == "stopped":
-                        return False
-                else:
-                    await run.drive()
-            result = RunResult(run, self.world.input, options, run._live.snapshot.limits.get("max_turns"))
-            result._requests = await run.requests() if run.standing == "waiting" else []
-            error = None
-            try:
-                result._raise()
-            except Exception as raised:
-                error = raised
-            self.seen.rests.append({**of_result(result, here=False), "error": of_error(error, here=False)})
-            asked = result.interruptions
-            doubts = [one for one in result._requests if one.kind == "in_doubt"]
-            if doubts:
-                for one in doubts:
-                    await answer(run.store, one.run, one.key, "retry")
-            elif run.standing == "waiting" and asked:
-                for one, decision in self.app.chosen(asked):
-                    await answer(run.store, one.request.run, one.request.key, decision)
-                more = self.app.more(result)
-                if more is not None:
-                    await send(run.store, ID, "input", value=[{"role": "user", "content": more}])
-            elif run.standing == "failed" and self.app.tries_left(run):
-                await run.resume(limits=self.app.limits(run, True))
-                if self.calm:
-                    await run._let_go()
-            else:
+                await run.drive()
+            if not await self.goes_on(run):
                 return True
-            if self.calm:
-                return False
+
+    async def begun(self, store: Any) -> Run:
+        """The run as its first process begins it."""
+        given = {**self.world.given(), "store": store, "run_id": ID}
+        going = _Going(self.world.agent, self.world.input, given)
+        self.run = await going.admit(False)
+        self.given = going.options
+        return self.run
+
+    async def loaded(self, store: Any) -> Run:
+        """The run as a later process finds it."""
+        self.given = self.options()
+        self.run = await load(ID, self.world.agent, store=store, context=self.given)
+        return self.run
+
+    async def goes_on(self, run: Run) -> bool:
+        """What the app does where the run rests; False: nothing more."""
+        result = RunResult(run, self.world.input, self.given, run._live.snapshot.limits.get("max_turns"))
+        result._requests = await run.requests() if run.standing == "waiting" else []
+        error = None
+        try:
+            result._raise()
+        except Exception as raised:
+            error = raised
+        self.seen.rests.append({**of_result(result, here=False), "error": of_error(error, here=False)})
+        asked = result.interruptions
+        doubts = [one for one in result._requests if one.kind == "in_doubt"]
+        if doubts:
+            for one in doubts:
+                await answer(run.store, one.run, one.key, "retry")
+        elif run.standing == "waiting" and asked:
+            for one, decision in self.app.chosen(asked):
+                await answer(run.store, one.request.run, one.request.key, decision)
+            more = self.app.more(result)
+            if more is not None:
+                await send(run.store, ID, "input", value=[{"role": "user", "content": more}])
+        elif run.standing == "failed" and self.app.tries_left(run):
+            await run.resume(limits=self.app.limits(run, True))
+        else:
+            return False
+        return True
 
 
 def goes_on(fact: Fact) -> bool:
@@ -593,6 +584,29 @@ class Closed(Reopened):
     """Closed as one closes it, after every fact, and opened by another process."""
 
     calm = True
+
+    async def all_the_way(self) -> None:
+        store = self.outside.store
+        try:
+            run = await self.begun(store)
+        except UserError as error:
+            self.seen.rests.append({"error": of_error(error, here=True)})
+            return
+
+        async def again() -> Run:
+            await self.ended()
+            return await self.loaded(store)
+
+        async def resumed() -> Run:
+            self.run = await resume(ID, self.world.agent, store=store, context=self.given)
+            return self.run
+
+        await closing(run, again, resumed, self.goes_on)
+
+    async def goes_on(self, run: Run) -> bool:
+        went = await super().goes_on(run)
+        await run._let_go()
+        return went
 
 
 # -- holding ways against each other -----------------------------------------------------------------------------------
@@ -696,19 +710,6 @@ def same_walked(there: Seen, here: Seen) -> None:
             hold(without_values(there.end[name]), without_values(here.end.get(name)), name)
     for count, used in there.end.get("run usage", {}).items():  # what wasn't recorded is paid again
         assert here.end["run usage"].get(count, 0) >= used, f"{count}: {used} there, less here"
-
-
-def moves(walk: Any) -> Any:
-    """A walk without visits that left no fact but rests (a run may be closed before or after it entered them), and
-    without the usage of single facts: what was spent beside others is written with whichever fact comes next."""
-    return walk and {
-        run: [
-            (place, effects, [one[:-1] if one[0] == "transition" else one for one in moved])
-            for place, effects, moved in visits
-            if effects or moved
-        ]
-        for run, visits in walk.items()
-    }
 
 
 def without_doubts(walk: Any) -> Any:

@@ -19,6 +19,8 @@ import symmetry_ways as ways
 from hypothesis import HealthCheck, Phase, given, settings
 from symmetry_scripts import Agent, Call, Go, Guard, Handoff, Reply, Script, Tool, scripts
 
+from flowcore.testing import Crash
+
 SCRIPTS = 500
 """Random scripts that are run in each way; in one of them the process dies after every fact."""
 KILLED = 150
@@ -86,9 +88,7 @@ def _without_the_dead() -> None:
     """A process that's dead says nothing: what it left behind may still try to give back its lease."""
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(
-        lambda loop, told: (
-            None if isinstance(told.get("exception"), ways.Crash) else loop.default_exception_handler(told)
-        )
+        lambda loop, told: None if isinstance(told.get("exception"), Crash) else loop.default_exception_handler(told)
     )
 
 

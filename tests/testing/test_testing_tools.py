@@ -14,7 +14,17 @@ from flowcore.graph.outcomes import END, START, Ask, Pause
 from flowcore.graph.state import State
 from flowcore.stores.base import Append, Claim
 from flowcore.stores.memory import MemoryStore
-from flowcore.testing import Crash, CrashingStore, ManualClock, finish, journals, kill_everywhere, same_walk, walk_form
+from flowcore.testing import (
+    Crash,
+    CrashingStore,
+    ManualClock,
+    close_everywhere,
+    finish,
+    journals,
+    kill_everywhere,
+    same_walk,
+    walk_form,
+)
 
 
 class S(State):
@@ -48,6 +58,32 @@ async def test_kill_everywhere_finds_a_node_that_isnt_the_same_again() -> None:
 
     with pytest.raises(AssertionError, match=r"killed after fact 1: it ended done with .* without the kill done with"):
         await kill_everywhere(graph(counts))
+
+
+async def test_close_everywhere_closes_after_each_fact_and_answers_what_is_asked() -> None:
+    async def ask(state: S) -> Pause:
+        return Pause(Ask("sure"), on="ok")
+
+    asking = Graph("asking", S, {START: two, two: ask, ask: {"ok": END}})
+    closes = await close_everywhere(asking, {"n": 5}, answers={"sure": "yes"})
+    assert (closes.standing, closes.output) == ("done", {"n": 1})
+    assert closes.processes >= 4  # two effects of one node end together
+
+
+async def test_close_everywhere_finds_what_a_process_keeps_to_itself() -> None:
+    def keeping() -> Graph:
+        kept: list[int] = []
+
+        async def keep(state: S) -> None:
+            kept.append(1)
+
+        async def count(state: S) -> dict[str, Any]:
+            return {"n": len(kept)}
+
+        return Graph("keeping", S, {START: keep, keep: count, count: END})
+
+    with pytest.raises(AssertionError, match=r"closed after every fact it ended done with {'n': 0} .* {'n': 1}"):
+        await close_everywhere(keeping)
 
 
 async def test_kill_everywhere_finds_a_store_that_loses_what_it_took() -> None:

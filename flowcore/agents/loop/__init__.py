@@ -8,6 +8,7 @@ from flowcore.agents.agent import AgentSpec, reachable
 from flowcore.agents.as_tool import AgentTool
 from flowcore.agents.items import input_items
 from flowcore.agents.loop.call_model import call_model
+from flowcore.agents.loop.calling_agents import turns_of
 from flowcore.agents.loop.ends import blocked, finalize, max_turns, over_budget, refusal
 from flowcore.agents.loop.handoff import handoff
 from flowcore.agents.loop.judge import input_guardrails, output_guardrails
@@ -102,7 +103,9 @@ def graph_of(agent: AgentSpec[Any], shown: Shown | None = None) -> Graph:
 def _as_data(agent: AgentSpec[Any], tool: Any) -> Tool:
     """A tool as proofs and drawings see it; what a provider hosts is called without asking here."""
     approval = tool.approval if isinstance(tool, FunctionTool) else "never"
-    return Tool(tool.name, agent.name, approval, "run_tools", tool.agent if isinstance(tool, AgentTool) else None)
+    if isinstance(tool, AgentTool):
+        return Tool(tool.name, agent.name, approval, "run_tools", tool.agent, tuple(turns_of(tool).items()))
+    return Tool(tool.name, agent.name, approval, "run_tools")
 
 
 class Verifier:

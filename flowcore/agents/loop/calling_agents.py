@@ -36,6 +36,11 @@ NOT_TOLD = (RunConflict, RunCancelled, StoreError, GraphError, EffectInDoubt)
 """What isn't the nested agent's failure: no model is told of it."""
 
 
+def turns_of(tool: AgentTool) -> dict[str, Any]:
+    """The limits that a nested run is given."""
+    return {"max_turns": NESTED_TURNS if tool.max_turns is None else tool.max_turns}
+
+
 async def call_agent(
     ctx: Context, options: Options, wrapper: RunContextWrapper[Any], agent: AgentSpec[Any], call: Call, tool: AgentTool
 ) -> dict[str, Any]:
@@ -101,8 +106,7 @@ async def _run(ctx: Context, options: Options, call: Call, tool: AgentTool) -> t
     graph = tool.agent.graph
     crew: Crew = graph.bound
     graph = graph.with_(gives=crew.told)
-    turns = NESTED_TURNS if tool.max_turns is None else tool.max_turns
-    limits = {"max_turns": turns}
+    limits = turns_of(tool)
     if tool.follow is None:
         told = await ctx.child(graph, asked, call.key, limits=limits, meta=await _meta(tool, asked), context=child)
     else:
