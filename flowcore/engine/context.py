@@ -17,6 +17,7 @@ from pydantic_core import PydanticSerializationError, to_json
 
 from flowcore.engine.children import Suspend, run_child
 from flowcore.engine.events import Emitted, Event
+from flowcore.engine.failure import record_of
 from flowcore.engine.forms import IN_DOUBT, WAYS
 from flowcore.engine.observe import HERE, OBSERVERS, Noted, Where
 from flowcore.errors import EffectInDoubt, GraphError, ReplayMismatch, RunError, RunNotFound, UserError
@@ -24,7 +25,7 @@ from flowcore.graph.frozen import DICTS, LISTS
 from flowcore.graph.node import Node, Retry
 from flowcore.graph.outcomes import Ask
 from flowcore.graph.values import Codec, Json, adapter_of, codec_of, copy_json, dumps
-from flowcore.machine.facts import Effect, Fact, Intent, Request, Signal
+from flowcore.machine.facts import SPENT, Effect, Fact, Intent, Request, Signal
 from flowcore.machine.plan import over_budget
 from flowcore.machine.snapshot import NOTHING, Question, Visit
 from flowcore.stores.base import SessionWrite
@@ -239,10 +240,15 @@ class Context:
             value = fn(*args)
             if inspect.isawaitable(value):
                 value = await value
+            wire = codec.admit(value)[0]
+        except Exception as error:
+            if self.spent:
+                await self._record(f"{SPENT}{key}", record_of(error), "", started)
+            raise
         finally:
             if token is not None:
                 HERE.reset(token)
-        return await self._record(key, codec.admit(value)[0], digest, started)
+        return await self._record(key, wire, digest, started)
 
     async def _record(self, key: str, wire: Any, digest: str, started: float) -> Any:
         live = self._live
@@ -413,7 +419,8 @@ class Context:
             HERE.reset(token)
 
     def spend(self, **counts: float) -> None:
-        """Add to what the run has used (``input_tokens=…``, ``cost=…``); written down with this entry's next fact."""
+        """Add to what the run has used (``input_tokens=…``, ``cost=…``); written down with this entry's next fact, at
+        the latest when the effect that does it ends or fails."""
         spent = self.spent
         if spent is None:
             self.spent = counts

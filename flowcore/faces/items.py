@@ -11,6 +11,7 @@ from pydantic_core import PydanticSerializationError
 
 from flowcore.agents.agent import AgentSpec as Agent
 from flowcore.agents.items import as_item, function_output, input_form, new_input_list
+from flowcore.agents.loop.call_model import MODEL
 from flowcore.agents.loop.state import AgentState
 from flowcore.agents.options import Options
 from flowcore.agents.origins import UNKNOWN, Described, ToolOrigin, described_tools
@@ -18,7 +19,7 @@ from flowcore.agents.tools import output_to_wire
 from flowcore.errors import AgentsException, UserError
 from flowcore.graph.node import ENGINE_LABELS
 from flowcore.graph.values import copy_json, dumps
-from flowcore.machine.facts import Fact, Transition
+from flowcore.machine.facts import Effect, Fact, Transition
 from flowcore.models.base import Item, ModelResponse
 from flowcore.models.openai_types import typed_items
 from flowcore.models.usage import Usage
@@ -587,9 +588,8 @@ def responses(state: AgentState, facts: Sequence[Fact]) -> list[ModelResponse]:
         if getattr(fact, "node", None) != "call_model":
             continue
         if not isinstance(fact, Transition):
-            usage = getattr(fact, "usage", None)
-            if usage:
-                spent[fact.visit] = usage
+            if isinstance(fact, Effect) and fact.key == MODEL and fact.usage:
+                spent[fact.visit] = fact.usage
         elif fact.on not in _UNANSWERED:
             output = [item for item in by_fact.get(fact.seq, ()) if item.get("role") != "user"]
             usage = fact.usage or spent.get(fact.visit) or {}

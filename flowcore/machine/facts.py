@@ -13,6 +13,10 @@ Standing: TypeAlias = Literal["running", "waiting", "stopped", "failed", "cancel
 """How a run stands. Not a node: an error or a cancel without a declared edge changes it and leaves the place."""
 
 
+SPENT = "~spent:"
+"""Before an effect's key: what a try used that failed."""
+
+
 class Started(NamedTuple):
     """The run was admitted. ``input``: the first state's given fields. ``meta``: whatever a face wants to find
     again. ``above``: a child's, how far its root was when it began (the seq of the root's last fact)."""
@@ -60,7 +64,11 @@ class Transition(NamedTuple):
 
 class Effect(NamedTuple):
     """An effect finished, or a child run ended (``child`` is its id). ``args``: hash of the arguments it was called
-    with."""
+    with.
+
+    Under ``SPENT`` before its key stands what a try of it used that failed, and how (``{kind, message}``): what else
+    the entry does may take long, and the process may die.
+    """
 
     seq: int
     started: float

@@ -9,7 +9,7 @@ from flowcore.graph.draw import Drawing
 from flowcore.graph.graph import Graph
 from flowcore.graph.outcomes import END, START
 from flowcore.graph.picture import Arrow, Box, Picture, picture, walked
-from flowcore.machine.facts import Effect, Fact, Request, Rested, Resumed, Signal, Started, Transition
+from flowcore.machine.facts import SPENT, Effect, Fact, Request, Rested, Resumed, Signal, Started, Transition
 
 if TYPE_CHECKING:
     import networkx
@@ -155,9 +155,9 @@ def standing_of(facts: Iterable[Fact]) -> tuple[str, str]:
 def same_form(facts: Sequence[Fact]) -> list[Any]:
     """What of a journal makes its walk: two ways of running the same thing give equal forms.
 
-    Left out: times, ids of letters, nonces, intents, rests and resumes (of forks too, but not what they change), and
-    ``retries``' own. Grouped by visit in order of opening; within a visit effects, requests and answers by key, then
-    its transitions in order.
+    Left out: times, ids of letters, nonces, intents, what failed tries used, rests and resumes (of forks too, but not
+    what they change), and ``retries``' own. Grouped by visit in order of opening; within a visit effects, requests and
+    answers by key, then its transitions in order.
     """
     order: list[tuple[str, int]] = []
     effects: dict[tuple[str, int], list[Any]] = {}
@@ -184,6 +184,8 @@ def same_form(facts: Sequence[Fact]) -> list[Any]:
             what = (fact.input, _chosen(fact.update, fact.how, nth), fact.how)
             moves[place].append((MIGRATE, fact.place, *what) if fact.by == MIGRATE else ("forked", *what))
         elif isinstance(fact, Effect):
+            if fact.key.startswith(SPENT):
+                continue
             effects[place].append((fact.key, "effect", fact.value, fact.args))
         elif isinstance(fact, Request):
             effects[place].append((fact.key, "request", fact.kind, fact.data))

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from flowcore.machine.facts import SPENT
+
 
 @dataclass(slots=True)
 class InputTokensDetails:
@@ -240,8 +242,13 @@ def entries_of(
         used = Usage.from_counts(counts)
         if used.requests > 1 and nested is not None:
             yield from nested(fact)
-        elif used.total_tokens or used.requests > 1 or getattr(fact, "error", None):
+        elif used.total_tokens or used.requests > 1 or getattr(fact, "error", None) or _failed(fact):
             yield used.as_request()
+
+
+def _failed(fact: Any) -> bool:
+    """Whether a fact tells of an effect that failed."""
+    return str(getattr(fact, "key", "")).startswith(SPENT)
 
 
 def serialize_usage(usage: Usage) -> dict[str, Any]:

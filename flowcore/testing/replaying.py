@@ -25,7 +25,7 @@ from flowcore.graph.graph import Graph
 from flowcore.graph.node import Node, rename
 from flowcore.graph.values import Codec, Json, codec_of, shorten
 from flowcore.machine.explain import Difference, Stretch, difference, is_end, stretches
-from flowcore.machine.facts import Fact, Standing
+from flowcore.machine.facts import SPENT, Fact, Standing
 from flowcore.machine.fold import migrated
 from flowcore.machine.walk import Step, path
 from flowcore.stores.base import Letter, Store
@@ -395,10 +395,11 @@ class RecordedContext:
         step, ctx = self._entry.step, self._real
 
         async def give(*_: Any) -> Any:
+            spent = step.used.get(key if key in step.effects else f"{SPENT}{key}")
+            if spent is not None:
+                ctx.spend(**spent)
             if key not in step.effects:
                 raise await self._entry.missing(f"effect '{key}'")
-            if key in step.used:
-                ctx.spend(**step.used[key])
             return _codec(returns, key).decode(step.effects[key])
 
         return await ctx.once(key, give, *args, returns=returns)

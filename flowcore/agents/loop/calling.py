@@ -99,6 +99,7 @@ async def perform(
             value = await tool.invoke(tool_ctx, call.arguments, format_error=say, on_error=noting)
         return await given(ctx, options, agent, call, tool, tool_ctx, value, verdicts)
     except Exception as error:
+        options.wrapper(ctx)  # what the tool added to the usage is written down with its failure
         tool.blame(error)
 
 

@@ -44,12 +44,14 @@ async def ask(
 
     async def look() -> Any:
         wrapper = options.wrapper(ctx)
-        if kind == "input":
-            found = await judge.run(agent, subject, wrapper)
-        else:
-            found = await judge.run(wrapper, agent, subject)
+        try:
+            if kind == "input":
+                found = await judge.run(agent, subject, wrapper)
+            else:
+                found = await judge.run(wrapper, agent, subject)
+        finally:
+            options.wrapper(ctx)  # what it added to the usage is written down with its verdict, or that it failed
         options.found((found,))
-        options.wrapper(ctx)  # what it added to the usage is written down with its verdict
         return {
             "guardrail": judge.get_name(),
             "kind": kind,
