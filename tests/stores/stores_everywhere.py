@@ -5,11 +5,10 @@ from __future__ import annotations
 import itertools
 import tempfile
 from pathlib import Path
-from typing import Any
 
-from stores_postgres import new_store
+from stores_postgres import LentStore
 
-from flowcore.stores import MemoryStore, PostgresStore, SqliteStore, Store
+from flowcore.stores import MemoryStore, SqliteStore, Store
 
 THREE = ("memory", "sqlite", "postgres")
 SHM = Path("/dev/shm")
@@ -21,7 +20,7 @@ def quick_folder() -> str | None:
     return str(SHM) if SHM.is_dir() else None
 
 
-class Server(PostgresStore):
+class Server(LentStore):
     """A store that is never closed between kills: what it has lies on the server, whoever is connected."""
 
     async def close(self) -> None:
@@ -42,8 +41,8 @@ class Making:
         self.name = name
         self._numbers = itertools.count()
         self._folder = tempfile.TemporaryDirectory(prefix="flowcore-kills-", dir=quick_folder())
-        self._server: Any = None
-        self._others: list[PostgresStore] = []
+        self._server: Server | None = None
+        self._others: list[LentStore] = []
 
     def every(self, many: int) -> int:
         """Of a large run: after each how-many-th fact it's killed; on a server, where a run takes longer, not after
@@ -56,11 +55,10 @@ class Making:
         if self.name == "sqlite":
             return SqliteStore(Path(self._folder.name) / f"{next(self._numbers)}.db")
         if self.apart:
-            self._others.append(new_store(connections=2))
+            self._others.append(LentStore())
             return self._others[-1]
         if self._server is None:
-            made = new_store(connections=2)
-            self._server = Server(made._address.conninfo, schema=made._names.schema, connections=2)
+            self._server = Server()
         return self._server
 
     async def end(self) -> None:

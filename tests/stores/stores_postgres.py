@@ -93,7 +93,10 @@ class LentStore(PostgresStore):
         self._lent = True
         if again:
             tables = ("fact", "run", "kept", "owner", "letter", "request", "session_item")
-            server().ask("; ".join(f'DELETE FROM "{self.schema}".{table}' for table in tables))
+            numbered = (("letter", "number"), ("session_item", "position"))
+            clear = [f'DELETE FROM "{self.schema}".{table}' for table in tables]
+            clear += [f'ALTER TABLE "{self.schema}".{table} ALTER {column} RESTART' for table, column in numbered]
+            server().ask("; ".join(clear))
 
     async def close(self) -> None:
         await super().close()
