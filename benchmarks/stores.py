@@ -223,9 +223,9 @@ class Watched(PostgresStore):
         super().__init__(dsn, **given)
         self.beats = self.looks = 0
 
-    async def beat(self, owner: Owner) -> None:
+    def beat(self, owner: Owner) -> None:
         self.beats += 1
-        await super().beat(owner)
+        super().beat(owner)
 
     async def waiting(self, owner: Owner) -> list[str]:
         self.looks += 1

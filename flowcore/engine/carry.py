@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 from flowcore.engine.carried import Carried, Journal, SessionCopy, carried_from
 from flowcore.engine.clock import CLOCK, Clock
 from flowcore.engine.drive import drive
-from flowcore.engine.lease import taken
 from flowcore.engine.log import log
 from flowcore.engine.private import PrivateStore
 from flowcore.engine.run import Run, load
@@ -168,7 +167,7 @@ async def _admit(carried: Carried, graph: Graph, store: Store, context: Any, clo
     member = Append(id, id, live.facts, live.index_row(), _requests(live.snapshot, id))
     live.unsaved = None  # a migration is admitted with the rest
     try:
-        tree.hold(await taken(store, id, store.admit(member, tree.holder.owner, below)))
+        await tree.take(store.admit(member, tree.holder.owner, below))
         tree.lives[id] = live
         for letter in carried.letters:
             await store.signal(letter)

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from flowcore.engine.lease import taken
 from flowcore.engine.log import log
 from flowcore.engine.tree import Live, Tree
 from flowcore.errors import FlowcoreError, GraphChanged, RunError, RunNotFound, UpdateError, UserError
@@ -96,7 +95,7 @@ async def fork(base: Live, at: int, run_id: str, change: Change, context: Any) -
     if not shared:
         member.facts = [*prefix, *member.facts]
     members = [one.member(run_id, shared) for one in below]
-    tree.hold(await taken(store, run_id, store.admit(member, tree.holder.owner, members)))
+    await tree.take(store.admit(member, tree.holder.owner, members))
     tree.lives[run_id] = live
     log("run forked", run=run_id, base=base.id, at=at, children=len(members))
     return live

@@ -1,36 +1,25 @@
 """The leases that this process holds: one heartbeat and one watch for each store and event loop, whatever the number
-of runs."""
+of runs. The heartbeat is a thread (see ``heartbeat``), the watch a task of the loop."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections.abc import Callable, Coroutine
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, ref
 
+from flowcore.engine.heartbeat import Heartbeat
 from flowcore.engine.log import log
 from flowcore.errors import RunConflict, RunNotFound, StoreError
-from flowcore.stores.base import LEASE_SECONDS, Claim, Owner, Store
+from flowcore.stores.base import Claim, Owner, Store
 
 if TYPE_CHECKING:
     from flowcore.engine.tree import Tree
 
 WATCH_SECONDS = 0.1
 """How often the inbox of a shared store is looked at; a cancel from another process is seen this late at most."""
-MARGIN_SECONDS = 3.0
-"""An owner that couldn't beat stops its runs this long before its leases end."""
-
-
-def lease_time() -> float:
-    """Seconds on a clock that nobody sets and that goes on while the machine sleeps: what a lease's end is held
-    against. (Linux's monotonic clock stands still then, as the others' don't.)"""
-    return time.clock_gettime(_BOOTTIME) if _BOOTTIME is not None else time.monotonic()
-
-
-_BOOTTIME: int | None = getattr(time, "CLOCK_BOOTTIME", None)
 
 
 class Holder:
@@ -40,58 +29,81 @@ class Holder:
         self.owner = Owner.this_process()
         self._store = store
         self._roots: set[str] = set()
-        self._beaten = lease_time()
+        self._heart: Heartbeat | None = None
         self._task: asyncio.Task[None] | None = None
         self._renewing: asyncio.Lock | None = None
 
-    def hold(self, tree: Tree) -> None:
-        """Keep a tree's lease from now on."""
+    def hold(self, tree: Tree, since: float) -> None:
+        """Keep a tree's lease, which was asked for at ``since`` (``lease_time``), from now on."""
         _HELD[id(tree.store), tree.root] = tree
         if self._store is None:
             return
         self._roots.add(tree.root)
-        if self._task is None or self._task.done():
-            self._beaten = lease_time()
-            self._task = asyncio.get_running_loop().create_task(self._keep(self._store), name="flowcore-lease")
+        if self._heart is not None and self._watched:
+            self._heart.doubt(since)
+        else:
+            self._begin(self._store, since)
+
+    def _begin(self, store: Store, since: float) -> Heartbeat:
+        self._end()
+        heart = self._heart = Heartbeat(store, self.owner, self._roots, since)
+        self._task = asyncio.get_running_loop().create_task(self._keep(store, heart), name="flowcore-lease")
+        self._task.add_done_callback(lambda _: heart.stop())
+        return heart
+
+    @property
+    def _watched(self) -> bool:
+        return self._task is not None and not self._task.done()
 
     def drop(self, tree: Tree) -> None:
         """A tree's lease was given back."""
         self.forget(tree)
-        if not self._roots and self._task is not None:
-            self._task.cancel()
-            self._task = None
+        if not self._roots:
+            self._end()
 
     def forget(self, tree: Tree) -> None:
-        """``drop`` where the loop has ended."""
+        """``drop`` where the loop has ended, or stands still."""
         if _HELD.get((id(tree.store), tree.root)) is tree:
             del _HELD[id(tree.store), tree.root]
         self._roots.discard(tree.root)
+        if not self._roots and self._heart is not None:
+            self._heart.stop()
+            self._heart = None
+
+    def _end(self) -> None:
+        heart, self._heart = self._heart, None
+        task, self._task = self._task, None
+        if heart is not None:
+            heart.stop()
+        if task is not None:
+            task.cancel()
 
     @property
     def sure(self) -> bool:
         """Whether the leases are held for a while yet: where not, nothing may start before they're renewed."""
-        return self._store is None or lease_time() - self._beaten < LEASE_SECONDS - MARGIN_SECONDS
+        return self._store is None or (self._heart is not None and self._heart.sure)
 
     async def renew(self) -> None:
         """Renew the leases after all the time, and end the runs that somebody else has taken over meanwhile. Raises
         StoreError where that can't be known."""
-        if self._store is None:
+        heart = self._heart
+        if self._store is None or heart is None:
             return
+        if not self._watched:  # somebody has cancelled every task of the loop
+            heart = self._begin(self._store, heart.trusted)
         if self._renewing is None:
             self._renewing = asyncio.Lock()
         queued = self._renewing.locked()
         async with self._renewing:
-            if queued and self.sure:
+            if queued and heart.sure:
                 return  # by the one that was waited for: a heartbeat is the process's, not each run's
-            before = lease_time()
-            late = before - self._beaten
-            await self._store.beat(self.owner)
-            if late >= LEASE_SECONDS - MARGIN_SECONDS:
-                log("lease renewed late", level="warning", seconds=round(late, 1), runs=sorted(self._roots))
+            beat = await heart.beat()
+            if not beat.trusted:
+                log("lease renewed late", level="warning", seconds=round(beat.late, 1), runs=sorted(self._roots))
                 for tree in self._mine():
                     if not await self._still_holds(tree):
-                        tree.lose(RunConflict(_LOST.format(tree.root, late), run_id=tree.root))
-            self._beaten = before
+                        tree.lose(RunConflict(_LOST.format(tree.root, beat.late), run_id=tree.root))
+                heart.trust(beat.at)
         await release_left(self._store)
 
     async def _still_holds(self, tree: Tree) -> bool:
@@ -103,11 +115,11 @@ class Holder:
     def _mine(self) -> list[Tree]:
         return [tree for tree in _HELD.values() if tree.holder is self]
 
-    async def _keep(self, store: Store) -> None:
+    async def _keep(self, store: Store, heart: Heartbeat) -> None:
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             try:
-                if lease_time() - self._beaten > LEASE_SECONDS / 4:
+                if heart.due:
                     await self.renew()
                 for root in await store.waiting(self.owner):
                     tree = _HELD.get((id(store), root))
@@ -115,8 +127,8 @@ class Holder:
                         tree.poke()
             except StoreError as error:  # tried again, as long as nobody else can have taken the runs over
                 log("lease not renewed", level="warning", error=str(error), runs=sorted(self._roots))
-                if not self.sure:
-                    late = lease_time() - self._beaten
+                if not heart.sure:
+                    late = heart.age
                     for tree in self._mine():
                         tree.lose(RunConflict(f"{_LOST.format(tree.root, late)}: {error}", run_id=tree.root))
 
@@ -241,3 +253,18 @@ def _call(loop: asyncio.AbstractEventLoop, fn: Callable[[], None]) -> None:
         fn()
     else:
         loop.call_soon_threadsafe(fn)
+
+
+def _after_fork() -> None:
+    """In a child process: its parent's leases aren't its own, to keep or to give back."""
+    for tree in _HELD.values():
+        if tree.guarded:
+            tree.claim = None
+    for key in [key for key, tree in _HELD.items() if tree.guarded]:
+        del _HELD[key]
+    _LEFT.clear()
+    _HOLDERS.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -19,7 +19,7 @@ from flowcore.engine.events import Emitted, Event
 from flowcore.engine.failure import raise_failure, tell
 from flowcore.engine.fork import Change, Moment, fork, moment
 from flowcore.engine.forms import check_answer
-from flowcore.engine.lease import abandon, poke_local, release_left, release_quietly, taken
+from flowcore.engine.lease import abandon, poke_local, release_left, release_quietly
 from flowcore.engine.log import log
 from flowcore.engine.observe import OBSERVERS
 from flowcore.engine.private import PrivateStore
@@ -312,9 +312,9 @@ class Run:
         if tree.claim is not None or (self.standing == "done" and tree.broken is None):
             return
         await release_left(tree.store)
-        claim = await taken(tree.store, tree.root, tree.store.claim(tree.root, tree.holder.owner))
-        stale = tree.broken is not None or claim.head != self._live.snapshot.seq
-        tree.hold(claim)
+        broken = tree.broken is not None
+        claim = await tree.take(tree.store.claim(tree.root, tree.holder.owner))
+        stale = broken or claim.head != self._live.snapshot.seq
         try:
             if stale:
                 self._live.load(await tree.store.read(self.id))
@@ -559,7 +559,7 @@ async def start(
             meta.update(observer.admitted(meta))
     first = started(live, input, limits or {}, meta)
     member = live.member([first])
-    tree.hold(await taken(store, id, store.admit(member, tree.holder.owner)))
+    await tree.take(store.admit(member, tree.holder.owner))
     tree.lives[id] = live
     log("run admitted", run=id, graph=definition.name)
     return Run(live)

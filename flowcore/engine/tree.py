@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
+from flowcore.engine import heartbeat
 from flowcore.engine.clock import Clock
 from flowcore.engine.events import Committed, Event
-from flowcore.engine.lease import Holder, holder_of
+from flowcore.engine.lease import Holder, holder_of, taken
 from flowcore.engine.log import log
 from flowcore.engine.observe import OBSERVERS, Noted, Watch
 from flowcore.errors import FlowcoreError, GraphChanged, RunConflict, RunNotFound, StoreError
@@ -84,15 +85,18 @@ class Tree:
             self._wake = asyncio.Event()
         return self._wake
 
-    def hold(self, claim: Claim) -> None:
-        """Begin anew under a lease: what was in memory may be older than the store, or ahead of it."""
-        self.claim = claim
+    async def take(self, asked: Coroutine[Any, Any, Claim]) -> Claim:
+        """Begin anew under the lease that is asked for: what was in memory may be older than the store, or ahead of
+        it."""
+        since = heartbeat.lease_time()
+        self.claim = claim = await taken(self.store, self.root, asked)
         self.broken = None
         self.lives.clear()
         self.held.clear()
         self.mail = ()
         self._taken = _NONE
-        self.holder.hold(self)
+        self.holder.hold(self, since)
+        return claim
 
     @property
     def sure(self) -> bool:

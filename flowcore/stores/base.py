@@ -263,8 +263,9 @@ class Store(Protocol):
     async def inbox(self, root: str) -> list[Letter]:
         """The letters that wait for a tree, oldest first."""
 
-    async def beat(self, owner: Owner) -> None:
-        """Keep the owner's leases for another LEASE_SECONDS."""
+    def beat(self, owner: Owner) -> None:
+        """Keep the owner's leases for another LEASE_SECONDS. It blocks, and is called on a thread of its own that has
+        no event loop: a process that is busy lives, too, and its runs mustn't be started twice."""
 
     async def waiting(self, owner: Owner) -> list[str]:
         """Root runs held by this owner for which letters wait."""

@@ -183,9 +183,9 @@ class EncryptedStore:
         """Give the lease of a root run back, unless more than ``known`` letters wait; whether it was given back."""
         return await self.store.release(run, claim, known)
 
-    async def beat(self, owner: Owner) -> None:
+    def beat(self, owner: Owner) -> None:
         """Keep the owner's leases for another LEASE_SECONDS."""
-        await self.store.beat(owner)
+        self.store.beat(owner)
 
     async def read(self, run: str, after: int = -1) -> list[Fact]:
         """The facts with a seq above ``after``, in order. Raises RunNotFound; StoreError for a damaged journal."""

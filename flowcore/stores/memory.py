@@ -270,7 +270,7 @@ class MemoryStore:
             tree.owner, tree.known = None, len(tree.letters)
             return True
 
-    async def beat(self, owner: Owner) -> None:
+    def beat(self, owner: Owner) -> None:
         """Nothing: the owner's process is this one."""
 
     # Journals

@@ -18,6 +18,7 @@ from flowcore.machine.facts import Fact
 from flowcore.stores import checks, postgres_read, postgres_rotation, postgres_write
 from flowcore.stores.base import Append, Claim, IndexRow, Letter, OpenRequest, Owner, Page, SessionItem
 from flowcore.stores.postgres_appends import Appends
+from flowcore.stores.postgres_line import Line
 from flowcore.stores.postgres_pool import Address, Pool
 from flowcore.stores.postgres_schema import Names
 from flowcore.stores.postgres_write import PRUNE_AT_ONCE, Packed, utf8
@@ -32,8 +33,9 @@ class PostgresStore:
 
     ``dsn``: ``postgresql://user:password@host:port/database`` or any of libpq's forms; what it leaves out comes from
     libpq's environment (``PGHOST``, ``PGPASSWORD``, …). It must lead to a server or to a pooler that keeps sessions.
-    ``connections``: how many are open at most in each event loop, besides one for appends and one for heartbeats, which
-    wait for nobody. ``timeout``: seconds that connecting may take before a call fails with StoreError.
+    ``connections``: how many are open at most in each event loop, besides one for appends and one that watches the
+    inbox, which wait for nobody; one more, whatever the loops, is for heartbeats. ``timeout``: seconds that connecting
+    may take before a call fails with StoreError.
 
     Appends of many runs that are ready at the same time share a transaction. A lost connection is replaced, and what
     was under way is done again where that can't do it twice.
@@ -57,6 +59,7 @@ class PostgresStore:
         self.sealing: Sealing | None = None
         self._lanes: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Appends] = weakref.WeakKeyDictionary()
         self._entering = threading.Lock()
+        self._line = Line(self._address)
         self._pid = os.getpid()
 
     def __repr__(self) -> str:
@@ -93,6 +96,7 @@ class PostgresStore:
         with self._entering:
             lanes = list(self._lanes.items())
             self._lanes.clear()
+        await asyncio.to_thread(self._line.close)
         for loop, lane in lanes:
             if loop is here:
                 await lane.close()
@@ -149,9 +153,9 @@ class PostgresStore:
         checks.check_run_id(run)
         return await self._pool().do(postgres_write.release(self._names, run, claim, known))
 
-    async def beat(self, owner: Owner) -> None:
-        """Keep the owner's leases for another LEASE_SECONDS."""
-        await self._pool().do(postgres_write.beat(self._names, owner), first=True)
+    def beat(self, owner: Owner) -> None:
+        """Keep the owner's leases for another LEASE_SECONDS. Blocks; for a thread that has no event loop."""
+        self._line.do(*postgres_write.beat(self._names, owner))
 
     # Journals
 

@@ -34,7 +34,7 @@ _ALIVE = {"keepalives_idle": 10, "keepalives_interval": 3, "keepalives_count": 3
 """A server that is gone without a word is noticed after some 20 s (libpq's connection options)."""
 # Plans don't depend on how young the tables' statistics are: every statement here goes by an index. A process that was
 # stopped in mid-transaction keeps nobody waiting for long.
-_SETTINGS = """
+SETTINGS = """
 SET default_transaction_isolation = 'read committed'; SET default_transaction_read_only = off;
 SET enable_seqscan = off; SET jit = off; SET plan_cache_mode = force_generic_plan;
 SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '10s'; SET statement_timeout = 0"""
@@ -162,7 +162,7 @@ class Pool:
                     one = await psycopg.AsyncConnection.connect(self.address.conninfo, autocommit=True)
                     assert one is not None
                     self._all.add(one)
-                    await one.execute(_SETTINGS)
+                    await one.execute(SETTINGS)
                 async with self._ready:
                     if not self._prepared:
                         await prepare(one, self.address.names, self.address.place)

@@ -302,13 +302,9 @@ def release(names: Names, run: str, claim: Claim, known: int) -> Job[bool]:
     return job
 
 
-def beat(names: Names, owner: Owner) -> Job[None]:
+def beat(names: Names, owner: Owner) -> tuple[bytes, dict[str, Any]]:
     """Put the end of the owner's leases off, and forget owners of yesterday: their leases are free either way."""
-
-    async def job(connection: Connection, again: bool) -> None:
-        await connection.execute(names.sql(_BEAT), _owner(owner))
-
-    return job
+    return names.sql(_BEAT), _owner(owner)
 
 
 def _owner(owner: Owner) -> dict[str, Any]:

@@ -136,9 +136,9 @@ class SqliteStore:
         checks.check_run_id(run)
         return await self._open().write_soon(partial(sqlite_write.release, run=run, claim=claim, known=known))
 
-    async def beat(self, owner: Owner) -> None:
-        """Keep the owner's leases for another LEASE_SECONDS."""
-        await self._open().write_soon(partial(sqlite_write.beat, owner=owner))
+    def beat(self, owner: Owner) -> None:
+        """Keep the owner's leases for another LEASE_SECONDS. Blocks; for a thread that has no event loop."""
+        self._open().write_waiting(partial(sqlite_write.beat, owner=owner))
 
     # Journals
 

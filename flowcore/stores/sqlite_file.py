@@ -13,8 +13,9 @@ import sqlite3
 import threading
 import weakref
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from queue import Empty, SimpleQueue
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from flowcore.errors import FlowcoreError, StoreError
 from flowcore.stores.sqlite_schema import Synchronous, connect, connect_impatient, is_busy, open_file, store_error
@@ -32,13 +33,17 @@ _inherited: list[object] = []
 _inherited_files: set[tuple[int, int]] = set()
 
 
+_Waits: TypeAlias = asyncio.Future[Any] | Future[Any]
+
+
 class _Task(NamedTuple):
-    """A job and where its answer goes. ``guarded``: it keeps or undoes its parts by itself."""
+    """A job and where its answer goes. ``guarded``: it keeps or undoes its parts by itself. ``loop``: of the future;
+    None where a thread waits."""
 
     job: Job[Any]
     guarded: bool
-    loop: asyncio.AbstractEventLoop
-    future: asyncio.Future[Any]
+    loop: asyncio.AbstractEventLoop | None
+    future: _Waits
 
 
 class _Answer(NamedTuple):
@@ -118,9 +123,19 @@ class StoreFile:
 
     async def write(self, job: Job[T], *, guarded: bool = False) -> T:
         """Do a job through the thread. Raises what the job raises, and StoreError."""
-        self._refuse_if_unusable()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
+        self._enter(_Task(job, guarded, loop, future))
+        return await future
+
+    def write_waiting(self, job: Job[T]) -> T:
+        """``write`` from a thread that may wait, and that no event loop stands on."""
+        future: Future[T] = Future()
+        self._enter(_Task(job, False, None, future))
+        return future.result()
+
+    def _enter(self, task: _Task) -> None:
+        self._refuse_if_unusable()
         with self._entering:
             self._refuse_if_unusable()
             if self._thread is None:
@@ -128,8 +143,7 @@ class StoreFile:
                 self._thread = threading.Thread(target=self._serve, name="flowcore-store", daemon=True)
                 self._thread.start()
             self._queued = True
-            self._queue.put(_Task(job, guarded, loop, future))
-        return await future
+            self._queue.put(task)
 
     async def write_soon(self, job: Job[T]) -> T:
         """Do a job now if that's possible, else through the thread."""
@@ -269,10 +283,13 @@ class StoreFile:
 
     def _settle(self, tasks: Sequence[_Task], answers: Sequence[_Answer]) -> None:
         """Answer each caller on the loop that it waits on: one wake-up a loop."""
-        by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], _Answer]]] = {}
+        by_loop: dict[asyncio.AbstractEventLoop | None, list[tuple[_Waits, _Answer]]] = {}
         for task, answer in zip(tasks, answers, strict=True):
             by_loop.setdefault(task.loop, []).append((task.future, answer))
         for loop, pairs in by_loop.items():
+            if loop is None:
+                _resolve(pairs)
+                continue
             try:
                 loop.call_soon_threadsafe(_resolve, pairs)
             except RuntimeError:  # the loop was closed: nobody waits any more
@@ -349,7 +366,7 @@ def _do(task: _Task, cursor: sqlite3.Cursor, path: str) -> _Answer:
     return _Answer(None, error)
 
 
-def _resolve(pairs: Sequence[tuple[asyncio.Future[Any], _Answer]]) -> None:
+def _resolve(pairs: Sequence[tuple[_Waits, _Answer]]) -> None:
     for future, answer in pairs:
         if future.done():  # its caller was cancelled
             continue

@@ -26,7 +26,7 @@ from flowcore import (
     resume,
     start,
 )
-from flowcore.engine import lease
+from flowcore.engine import heartbeat
 from flowcore.machine.facts import Effect
 
 STEPS = 40
@@ -81,7 +81,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 async def test_a_run_whose_disk_is_full_rests_with_its_place_kept_and_goes_on_when_there_is_room(
     small_disk: Path, synchronous: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lease, "MARGIN_SECONDS", lease.LEASE_SECONDS - 0.3)  # how long it tries
+    monkeypatch.setattr(heartbeat, "MARGIN_SECONDS", heartbeat.LEASE_SECONDS - 0.3)  # how long it tries
     done: list[str] = []
     store = SqliteStore(small_disk / "runs.db", synchronous=synchronous)
     run = await start(filling(done), store=store, run_id="r")
@@ -101,7 +101,7 @@ async def test_a_run_whose_disk_is_full_rests_with_its_place_kept_and_goes_on_wh
 async def test_a_store_whose_file_is_removed_says_so_and_writes_to_nowhere_no_more(
     tmp_path: Path, synchronous: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lease, "MARGIN_SECONDS", lease.LEASE_SECONDS - 0.3)
+    monkeypatch.setattr(heartbeat, "MARGIN_SECONDS", heartbeat.LEASE_SECONDS - 0.3)
     path = tmp_path / "runs.db"
     done: list[str] = []
     store = SqliteStore(path, synchronous=synchronous)

@@ -78,9 +78,9 @@ class PointedStore:
         self.points.reach("release committed")
         return given
 
-    async def beat(self, owner: Owner) -> None:
+    def beat(self, owner: Owner) -> None:
         self.points.reach("renewal handed over")
-        await self.inner.beat(owner)
+        self.inner.beat(owner)
         self.points.reach("renewal committed")
 
     async def append(self, batch: Sequence[Append], claim: Claim) -> list[Exception | None]:

@@ -9,7 +9,7 @@ from typing import Any
 from unittest.mock import patch
 
 from flowcore.engine import drive as driving
-from flowcore.engine import lease
+from flowcore.engine import heartbeat
 from flowcore.engine.context import Context
 from flowcore.stores import postgres_write, sqlite_write
 from flowcore.testing.faults.ledger import Ledger
@@ -66,6 +66,7 @@ WATCH = Watch()
 
 def short_leases(seconds: float) -> None:
     """Let this process's leases last so long, and be renewed four times in that time."""
-    for module in (lease, sqlite_write, postgres_write):
+    for module in (heartbeat, sqlite_write, postgres_write):
         patch.object(module, "LEASE_SECONDS", seconds).start()
-    patch.object(lease, "MARGIN_SECONDS", seconds / 5).start()
+    patch.object(heartbeat, "MARGIN_SECONDS", seconds / 5).start()
+    patch.object(heartbeat, "LOOK_SECONDS", seconds / 15).start()
