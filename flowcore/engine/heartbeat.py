@@ -78,7 +78,7 @@ class Heartbeat:
         self.owner = owner
         self._store = store
         self._roots = roots
-        self.trusted = since
+        self.trusted = self._unbroken = since
         self._told = False
         self._loop = asyncio.get_running_loop()
         # A queue that the garbage collector may put into from anywhere, this thread included.
@@ -107,12 +107,14 @@ class Heartbeat:
         return await order
 
     def trust(self, at: float) -> None:
-        """Every run is known to be this owner's under the beat that was done at this time."""
-        self.trusted = at
+        """Every run that is held was found to be this owner's after the beat that was begun at this time."""
+        self.trusted = self._unbroken = at
 
     def doubt(self, since: float) -> None:
-        """A lease that was asked for at this time is kept from now on; nobody has looked at it since."""
-        self.trusted = min(self.trusted, since)
+        """A lease that was asked for at this time is kept from now on. Where it was over before these beats took it
+        up, whose it is has to be looked at."""
+        if self._unbroken - since >= LEASE_SECONDS - MARGIN_SECONDS:
+            self.trusted = min(self.trusted, since)
 
     def stop(self) -> None:
         """Beat no more. Nobody waits for the thread's end; the garbage collector may call this."""
