@@ -140,7 +140,8 @@ class EffectInDoubt(RunError):
 
 
 class StoreError(FlowcoreError):
-    """The store can't be read or written. ``lasting``: the store is damaged, so that trying again can't help."""
+    """The store can't be read or written. ``lasting``: trying again can't help: what it keeps is damaged, or
+    sealed with a key that isn't given. Any other is an outage, and no attempt of a node."""
 
     def __init__(self, message: str = "", *, lasting: bool = False) -> None:
         super().__init__(message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flowcore.engine.admit import started
@@ -44,7 +45,7 @@ async def run_child(
     if live is None:
         live = Live(tree, id, graph.build(), context, above=above, stream=parent.stream)
         try:
-            facts = await tree.store.read(id)
+            facts = await tree.ask(partial(tree.store.read, id))
         except RunNotFound:
             first = started(live, input, limits or {}, meta, parent=parent.id)
             tree.lives[id] = live

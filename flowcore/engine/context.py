@@ -11,10 +11,12 @@ import threading
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 from pydantic_core import PydanticSerializationError, to_json
 
+from flowcore.engine.asking import AskedStore
 from flowcore.engine.children import Suspend, run_child
 from flowcore.engine.events import Emitted, Event
 from flowcore.engine.failure import record_of
@@ -158,8 +160,10 @@ class Context:
 
     @property
     def store(self) -> Any:
-        """The store that keeps the run (its sessions are read through it)."""
-        return self._live.tree.store
+        """The store that keeps the run (its sessions are read through it). While it can't be reached, what is asked
+        waits for it as long as the run's lease allows; then the run rests where it stands. No attempt is used up."""
+        tree = self._live.tree
+        return AskedStore(tree) if tree.guarded else tree.store
 
     @property
     def now(self) -> float:
@@ -346,7 +350,7 @@ class Context:
         if not self.visit_record.ran:
             return False
         try:
-            await live.tree.store.get(id)
+            await live.tree.ask(partial(live.tree.store.get, id))
         except RunNotFound:
             return False
         return True

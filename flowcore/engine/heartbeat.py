@@ -56,6 +56,11 @@ def lease_time() -> float:
 _BOOTTIME: int | None = getattr(time, "CLOCK_BOOTTIME", None)
 
 
+def is_held(since: float) -> bool:
+    """Whether a lease that was kept at this time is held for a while yet, nothing else being known."""
+    return lease_time() - since < LEASE_SECONDS - MARGIN_SECONDS
+
+
 class Beat(NamedTuple):
     """One that was done. ``at``: just before it. ``late``: seconds from the last trusted one to its answer."""
 
@@ -93,7 +98,7 @@ class Heartbeat:
     @property
     def sure(self) -> bool:
         """Whether the leases are held for a while yet."""
-        return lease_time() - self.trusted < LEASE_SECONDS - MARGIN_SECONDS
+        return is_held(self.trusted)
 
     @property
     def due(self) -> bool:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from flowcore.engine import heartbeat
 from flowcore.engine.clock import Clock
@@ -29,6 +30,7 @@ from flowcore.machine.redact import KEY, redactor_of
 from flowcore.machine.snapshot import Snapshot
 from flowcore.stores.base import Append, Claim, IndexRow, Letter, OpenRequest, SessionWrite, Store
 
+T = TypeVar("T")
 _NONE: frozenset[str] = frozenset()
 _MADE: Callable[[type[Transition], tuple[Any, ...]], Transition] = tuple.__new__
 _MOVING = ("running", None, 0)
@@ -247,6 +249,25 @@ class Tree:
                 pause = min(pause * 2, 1.0)
         self._committed(members, answers)
 
+    async def ask(self, question: Callable[[], Awaitable[T]], *, again: bool = True) -> T:
+        """What the store answers a node. While it can't be reached it's asked again, for as long as appends are; then
+        the run is broken off where it stands: an outage is nobody's attempt. Not ``again``: at once. Raises what the
+        store raises, and RunConflict and StoreError when nothing more can be done here."""
+        began, pause = heartbeat.lease_time(), 0.05
+        while True:
+            if self.broken is not None:
+                raise self.broken
+            try:
+                return await question()
+            except StoreError as error:
+                if error.lasting or not self.store.shared or self.claim is None:
+                    raise
+                log("read failed", level="warning", run=self.root, error=str(error))
+                if not (again and self.holder.sure and heartbeat.is_held(began)):
+                    self._break(error)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 1.0)
+
     def _committed(self, members: Sequence[Append], answers: Sequence[Exception | None]) -> None:
         out = self.out
         for member, answer in zip(members, answers, strict=True):
@@ -388,7 +409,7 @@ class Live:
     async def _nothing_below(self, node: str, visit: int, place: str) -> None:
         below, after = f"{self.id}/{node}.{visit}/", None
         while True:
-            page = await self.tree.store.runs(root=self.tree.root, limit=500, after=after)
+            page = await self.tree.ask(partial(self.tree.store.runs, root=self.tree.root, limit=500, after=after))
             left = [one.run for one in page.runs if one.run.startswith(below) and one.standing != "done"]
             if left:
                 raise GraphChanged(

@@ -68,7 +68,8 @@ def decode(row: Row) -> Fact:
     wrong = misfit(fact)
     if wrong is not None:
         raise StoreError(
-            f"fact {row.seq!r} of kind {row.kind!r}: '{wrong}' isn't what '{row.kind}' has there; the store is damaged"
+            f"fact {row.seq!r} of kind {row.kind!r}: '{wrong}' isn't what '{row.kind}' has there; the store is damaged",
+            lasting=True,
         )
     return fact
 
@@ -79,20 +80,20 @@ def read(row: Row) -> Fact:
     try:
         body = loads(row.payload)
     except (ValueError, RecursionError, AttributeError) as error:
-        raise StoreError(f"{where}: its payload isn't JSON ({error}); the store is damaged") from None
+        raise StoreError(f"{where}: its payload isn't JSON ({error}); the store is damaged", lasting=True) from None
     version = body.pop("v", None) if type(body) is dict else None
     if type(version) is not int or version not in READS:
-        raise StoreError(f"{where}: {unread(version)}")
+        raise StoreError(f"{where}: {unread(version)}", lasting=True)
     cls = KINDS.get(row.kind) if type(row.kind) is str else None
     if cls is None:
-        raise StoreError(f"{where}: there's no such kind; the store is damaged")
+        raise StoreError(f"{where}: there's no such kind; the store is damaged", lasting=True)
     header: dict[str, Any] = {"seq": row.seq, "node": row.node, "visit": row.visit, "at": row.at}
     if row.on is not None:
         header.update(on=row.on, to=row.to)
     try:
         return cls(**header, **body)
     except TypeError as error:
-        raise StoreError(f"{where}: {error}; the store is damaged") from None
+        raise StoreError(f"{where}: {error}; the store is damaged", lasting=True) from None
 
 
 def unread(version: Any) -> str:

@@ -163,7 +163,7 @@ def decode_row(run: str, where: str, row: Row) -> Fact:
     try:
         return decode(row)
     except StoreError as error:
-        raise StoreError(f"run '{run}' in {where}: {error.message}") from None
+        raise StoreError(f"run '{run}' in {where}: {error.message}", lasting=error.lasting) from None
 
 
 def read_cursor(after: str) -> tuple[float, str]:

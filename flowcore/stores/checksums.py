@@ -43,7 +43,7 @@ def checked(kept: bytes, place: tuple[Any, ...], where: str) -> bytes:
     except _UNFIT:
         fits = False
     if not fits:
-        raise StoreError(f"{where}: {DAMAGED}")
+        raise StoreError(f"{where}: {DAMAGED}", lasting=True)
     return data
 
 
@@ -61,7 +61,7 @@ def checked_row(run: str, row: Row, where: str) -> Row:
     except _UNFIT:
         fits = False
     if not fits:
-        raise StoreError(f"{where}: {DAMAGED}")
+        raise StoreError(f"{where}: {DAMAGED}", lasting=True)
     return row._replace(payload=payload)
 
 
@@ -100,10 +100,10 @@ def check_index(row: IndexRow, fixed: Any, changing: Any, head: Any, where: str)
     except _UNFIT:
         fits = False
     if not fits:
-        raise StoreError(f"run {row.run!r} in {where}: its index row: {DAMAGED}")
+        raise StoreError(f"run {row.run!r} in {where}: its index row: {DAMAGED}", lasting=True)
 
 
 def check_head(run: str, where: str, last: int, head: Any) -> None:
     """Raises StoreError where a journal ends before the fact ``head``, which it had."""
     if type(head) is not int or last < head:
-        raise StoreError(f"run '{run}' in {where}: fact {last + 1} is missing; the store is damaged")
+        raise StoreError(f"run '{run}' in {where}: fact {last + 1} is missing; the store is damaged", lasting=True)

@@ -96,11 +96,11 @@ class Keys:
         from cryptography.exceptions import InvalidTag
 
         if not is_sealed(data):
-            raise StoreError(f"{where} isn't encrypted, and an encrypted store takes nothing else")
+            raise StoreError(f"{where} isn't encrypted, and an encrypted store takes nothing else", lasting=True)
         begin = len(MAGIC) + 1
         end = begin + (data[begin - 1] if len(data) >= begin else 0)
         if len(data) < end + _NONCE + _TAG:
-            raise StoreError(f"{where} is cut off; the store is damaged")
+            raise StoreError(f"{where} is cut off; the store is damaged", lasting=True)
         head, nonce = data[:end], data[end : end + _NONCE]
         id = head[begin:].decode("utf-8", "backslashreplace")
         cipher = self._cipher(id, where)
@@ -109,7 +109,8 @@ class Keys:
         except InvalidTag:
             raise StoreError(
                 f"{where} can't be opened with key '{id}': it was changed, it was sealed for another place, or this is"
-                " another key of that name"
+                " another key of that name",
+                lasting=True,
             ) from None
 
     def _cipher(self, id: str, where: str) -> AESGCM:
@@ -123,14 +124,15 @@ class Keys:
         if self._ask is None:
             raise StoreError(
                 f"{where} was sealed with key '{id}', which isn't given (given: {', '.join(map(repr, self._ciphers))});"
-                f" give that one too: key=[newest, …, older], or {VARIABLE}=NEWEST,OLDER"
+                f" give that one too: key=[newest, …, older], or {VARIABLE}=NEWEST,OLDER",
+                lasting=True,
             )
         try:
             key = self._ask(id)
         except Exception as error:
             raise StoreError(f"{where}: the function key= raised {type(error).__name__} for key '{id}'") from error
         if key is None:
-            raise StoreError(f"{where} is sealed with key '{id}', for which the function key= has none")
+            raise StoreError(f"{where} is sealed with key '{id}', for which the function key= has none", lasting=True)
         return _secret(key, f"key= for '{id}'")
 
 

@@ -141,7 +141,7 @@ def _decode(rows: Sequence[tuple[Any, ...]], run: str, after: int, place: str, s
     expected = after + 1
     for seq, kind, node, visit, on, to, at, payload, writer, _ in rows:
         if seq != expected:
-            raise StoreError(f"run '{run}' in {place}: fact {expected} is missing; the store is damaged")
+            raise StoreError(f"run '{run}' in {place}: fact {expected} is missing; the store is damaged", lasting=True)
         expected += 1
         row = Row(seq, kind, text(node), visit, _text(on), _text(to), at, payload)
         found.append(decode_fact(text(writer), place, row, sealing))

@@ -271,7 +271,9 @@ def claim(names: Names, run: str, owner: Owner, place: str) -> Job[Claim]:
                 raise checks.not_root(run, text(root))
             if mine:
                 if head < 0:
-                    raise StoreError(f"run '{run}' in {place}: its journal is empty; the store is damaged")
+                    raise StoreError(
+                        f"run '{run}' in {place}: its journal is empty; the store is damaged", lasting=True
+                    )
                 return Claim(epoch, head, nonce)
             if holder == given["owner"]:
                 raise checks.held(run, owner.host, owner.pid, True)

@@ -78,7 +78,7 @@ def decode_fact(run: str, where: str, row: Row, sealing: Sealing | None) -> Fact
         row = row._replace(payload=sealing.open(row.payload, whole(fact_place(run, row), told), told))
         return checks.decode_row(run, where, row)
     if is_sealed(row.payload):
-        raise StoreError(f"run '{run}' in {where}: fact {row.seq} {_SEALED}")
+        raise StoreError(f"run '{run}' in {where}: fact {row.seq} {_SEALED}", lasting=True)
     return checks.decode_row(run, where, checked_row(run, row, f"run '{run}' in {where}: fact {row.seq}"))
 
 
@@ -97,19 +97,19 @@ def value(data: bytes, place: Bound, sealing: Sealing | None, where: str) -> Any
     if sealing is not None:
         data = sealing.open(data, whole(place, where), where)
     elif is_sealed(data):
-        raise StoreError(f"{where}: it {_SEALED}")
+        raise StoreError(f"{where}: it {_SEALED}", lasting=True)
     else:
         data = checked(data, _known(place), where)
     try:
         return loads(data)
     except (ValueError, RecursionError, AttributeError) as error:
-        raise StoreError(f"{where}: it isn't JSON ({error})") from None
+        raise StoreError(f"{where}: it isn't JSON ({error})", lasting=True) from None
 
 
 def whole(place: Bound, where: str) -> Bound:
     """Raises StoreError unless a place is one: a damaged column may hold anything."""
     if not {str, int, type(None)}.issuperset(map(type, place)):
-        raise StoreError(f"{where}: a column beside it holds what it can't; the store is damaged")
+        raise StoreError(f"{where}: a column beside it holds what it can't; the store is damaged", lasting=True)
     return place
 
 

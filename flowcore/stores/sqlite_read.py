@@ -90,7 +90,7 @@ def facts(connection: Connection, run: str, after: int, path: str, sealing: Seal
     expected = after + 1
     for *columns, writer, _ in rows:
         if columns[0] != expected:
-            raise StoreError(f"run '{run}' in {where}: fact {expected} is missing; the store is damaged")
+            raise StoreError(f"run '{run}' in {where}: fact {expected} is missing; the store is damaged", lasting=True)
         expected += 1
         facts.append(decode_fact(writer, where, Row(*columns), sealing))
     if rows:

@@ -142,7 +142,7 @@ def claim(cursor: Cursor, run: str, owner: Owner, path: str) -> Claim:
     cursor.execute("UPDATE run SET owner = ?, epoch = epoch + 1 WHERE id = ?", (owner.id, run))
     head = _head(cursor, run)
     if head < 0:
-        raise StoreError(f"run '{run}' in {path}: its journal is empty; the store is damaged")
+        raise StoreError(f"run '{run}' in {path}: its journal is empty; the store is damaged", lasting=True)
     return Claim(epoch + 1, head, token_hex(6))
 
 

@@ -21,6 +21,7 @@ from flowcore.engine.run import resume, start
 from flowcore.errors import RunConflict, StoreError
 from flowcore.graph.graph import Graph
 from flowcore.graph.outcomes import END, START
+from flowcore.machine.facts import Rested
 from flowcore.stores.base import LEASE_SECONDS, Owner, Store
 from flowcore.stores.postgres import PostgresStore
 from flowcore.stores.sqlite import SqliteStore
@@ -291,3 +292,62 @@ async def test_nothing_starts_while_nobody_knows_whose_the_run_is(shared: Any, h
     cut.cut = False
     hours.now += 1
     assert (await shared.get("r")).standing == "running"
+
+
+READS: dict[str, Callable[[Any], Coroutine[Any, Any, Any]]] = {
+    "a session": lambda ctx: ctx.store.session_items("s"),
+    "its child": lambda ctx: ctx.child(one(_nothing), {}, "c"),
+    "whether there is a child": lambda ctx: ctx.has_child("c"),
+}
+
+
+async def _nothing(state: S) -> None:
+    """A node without an effect."""
+
+
+@pytest.mark.parametrize("read", READS.values(), ids=READS)
+@pytest.mark.parametrize("lasts", [False, True], ids=["for a moment", "for longer than the lease"])
+async def test_a_node_that_reads_the_store_while_its_away_has_used_no_attempt(
+    shared: Any, hours: Hours, read: Any, lasts: bool
+) -> None:
+    attempts: list[int] = []
+    cut: Any = Unreachable(shared)
+
+    async def work(state: S, ctx: Any) -> None:
+        attempts.append(ctx.attempt)
+        await ctx.once("a", lambda: None)
+        if len(attempts) == 1:
+            cut.cut = True
+            if lasts:
+                hours.now += LEASE_SECONDS
+            else:
+                asyncio.get_running_loop().call_later(0.02, setattr, cut, "cut", False)
+        await read(ctx)
+
+    run = await start(one(work), store=cut, run_id="r")
+    if lasts:
+        with pytest.raises((RunConflict, StoreError)):
+            await run
+        cut.cut = False
+        assert (await shared.get("r")).standing == "running"
+        assert not [fact for fact in await shared.read("r") if isinstance(fact, Rested)]
+        run = await resume("r", one(work), store=cut)
+    assert (await run).standing == "done"
+    assert attempts == ([1, 1] if lasts else [1])
+
+
+async def test_what_a_damaged_store_cant_give_fails_the_node_that_reads_it(shared: Any, hours: Hours) -> None:
+    async def work(state: S, ctx: Any) -> None:
+        await ctx.store.session_items("s")
+
+    await shared.session_write("s", ["an item"])
+    if isinstance(shared, LentStore):
+        server().ask(f'UPDATE "{shared.schema}".session_item SET item = %s', b"{")
+    else:
+        with sqlite3.connect(shared.path) as connection:
+            connection.execute("UPDATE session_item SET item = ?", (b"{",))
+        connection.close()
+    run = await start(one(work), store=shared, run_id="r")
+    with pytest.raises(StoreError):
+        await run
+    assert (run.standing, run.place) == ("failed", "work")
