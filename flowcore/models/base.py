@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
 
 from flowcore.errors import ModelBehaviorError
 from flowcore.models.usage import Usage
@@ -89,10 +89,12 @@ class Model:
     """A model: subclass it and write ``stream_response`` (or both verbs).
 
     ``reads_only``: it doesn't add to the list of items that it's given. Then it gets the run's own, which can't be
-    written to, instead of a copy: what a call costs doesn't grow with what has been.
+    written to, instead of a copy: what a call costs doesn't grow with what has been. ``span``: the kind of span that a
+    trace has of its calls: "response" of a model behind the Responses API, else "generation".
     """
 
     reads_only: ClassVar[bool] = False
+    span: ClassVar[Literal["generation", "response"]] = "generation"
 
     async def get_response(
         self,

@@ -31,6 +31,7 @@ class OpenAIResponsesModel(Model):
     """
 
     reads_only = True
+    span = "response"
 
     def __init__(
         self, model: str, openai_client: AsyncOpenAI | Clients | None = None, *, model_is_explicit: bool = True

@@ -23,6 +23,14 @@ def typed_items(items: Sequence[Item]) -> list[Any]:
     return [_typed(classes, item) for item in items]
 
 
+def typed_response(response: dict[str, Any]) -> Any:
+    """A reply of the Responses API as an object of the openai package."""
+    from openai._models import construct_type
+    from openai.types.responses import Response
+
+    return construct_type(type_=Response, value=response)
+
+
 def _typed(classes: dict[str, type], value: dict[str, Any]) -> Any:
     # How the client builds its objects: it checks nothing and keeps every key. It has no public name.
     from openai._models import construct_type

@@ -251,6 +251,18 @@ def _failed(fact: Any) -> bool:
     return str(getattr(fact, "key", "")).startswith(SPENT)
 
 
+def by_details(usage: Usage) -> dict[str, Any]:
+    """A usage as spans of replies tell it: counts, and their details below them."""
+    return {
+        "requests": usage.requests,
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "total_tokens": usage.total_tokens,
+        "input_tokens_details": asdict(usage.input_tokens_details),
+        "output_tokens_details": asdict(usage.output_tokens_details),
+    }
+
+
 def serialize_usage(usage: Usage) -> dict[str, Any]:
     """A usage as JSON data, entries and all; the details stand in lists of one."""
     data = asdict(usage)

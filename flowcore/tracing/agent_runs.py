@@ -12,7 +12,9 @@ from flowcore.agents.loop.listing import LISTING
 from flowcore.agents.loop.state import CALLS
 from flowcore.agents.namespaces import called_name
 from flowcore.graph.state import pick
-from flowcore.machine.facts import Effect, Rested, Resumed, Transition
+from flowcore.machine.facts import SPENT, Effect, Rested, Resumed, Transition
+from flowcore.models.openai_types import typed_response
+from flowcore.models.usage import Usage, by_details
 from flowcore.tracing.span_data import (
     AgentSpanData,
     CustomSpanData,
@@ -21,6 +23,7 @@ from flowcore.tracing.span_data import (
     GuardrailSpanData,
     HandoffSpanData,
     MCPListToolsSpanData,
+    ResponseSpanData,
     SpanData,
     TaskSpanData,
     TurnSpanData,
@@ -59,7 +62,7 @@ class Generation(GenerationSpanData):
     ``settings``: a dict, or ``ModelSettings``, which are written out when they're asked for.
     """
 
-    __slots__ = ("_conversation", "_instructions", "_settings", "response_id")
+    __slots__ = ("_conversation", "_settings", "instructions", "response_id")
 
     def __init__(
         self,
@@ -73,7 +76,7 @@ class Generation(GenerationSpanData):
     ) -> None:
         self.response_id = response_id
         self._conversation = conversation
-        self._instructions = instructions
+        self.instructions = instructions
         self.output = output
         self.model = model
         self._settings = settings
@@ -81,11 +84,18 @@ class Generation(GenerationSpanData):
 
     @property
     def input(self) -> list[Any] | None:  # type: ignore[override]  # made when it's read
+        seen = self.seen
+        if seen is None or not self.instructions:
+            return seen
+        return [{"role": "system", "content": self.instructions}, *seen]
+
+    @property
+    def seen(self) -> list[Any] | None:
+        """The input without the instructions."""
         if self._conversation is None:
             return None
         view, items, begin, end = self._conversation
-        system = [{"role": "system", "content": self._instructions}] if self._instructions else []
-        return [*system, *view, *items[begin:end]]
+        return [*view, *items[begin:end]]
 
     @property
     def model_config(self) -> Mapping[str, Any] | None:  # type: ignore[override]  # made when it's read
@@ -93,6 +103,44 @@ class Generation(GenerationSpanData):
         traceable = getattr(settings, "to_traceable_dict", None)  # settings as the loop has them
         told: Mapping[str, Any] | None = settings if traceable is None else traceable()
         return told
+
+
+class Reply(ResponseSpanData):
+    """A call of a model behind the Responses API. ``told``: the same as a generation; ``at``: when the reply was there.
+
+    What the data switch leaves out of it, id and all, isn't here either.
+    """
+
+    __slots__ = ("_response", "at", "told")
+
+    def __init__(self, told: Generation, at: float) -> None:
+        self.told = told
+        self.at = at
+        self._response: Any = None
+
+    @property
+    def input(self) -> list[Any] | None:  # made when it's read
+        return self.told.seen
+
+    @property
+    def usage(self) -> dict[str, Any] | None:  # type: ignore[override]  # made when it's read
+        return None if self.told.usage is None else by_details(Usage.from_counts(self.told.usage))
+
+    @property
+    def response(self) -> Any:  # made when it's first read
+        """The reply as an object of the openai package, as far as it was recorded; None of a call that failed."""
+        told = self.told
+        if self._response is None and told.output is not None:
+            made = {
+                "id": told.response_id, "object": "response", "created_at": self.at, "status": "completed",
+                "model": told.model, "instructions": told.instructions, "output": told.output, "usage": self.usage,
+            }  # fmt: skip
+            self._response = typed_response({name: value for name, value in made.items() if value is not None})
+        return self._response
+
+    def export(self) -> dict[str, Any]:
+        id = None if self.told.output is None else self.told.response_id
+        return {"type": self.type, "response_id": id, "usage": self.usage}
 
 
 class ToolCall(FunctionSpanData):
@@ -111,11 +159,13 @@ class AgentRun:
     ``due``: when the next turn began, as long as nothing of it has happened. ``calls``: the last reply's calls by key.
     ``told``: the keys of those that have ended. ``noted``: what was noted of the model's call, ``seen`` how long its
     input was then. ``said``: what was noted of calls, ``nested`` those that are runs. ``tools``: those that the agent's
-    span names.
+    span names. ``kind``: of the spans of its model's calls, once that's recorded. ``lost``: what a try of the call used
+    that failed beside guardrails.
     """
 
     __slots__ = (
-        "agent", "agents", "attempts", "calls", "due", "items", "model", "name", "nested", "noted", "reply", "run",
+        "agent", "agents", "attempts", "calls", "due", "items", "kind", "lost", "model", "name", "nested", "noted",
+        "reply", "run",
         "said", "seen", "spent", "starts", "sticky", "task", "told", "tools", "turn", "turns", "view", "view_at",
     )  # fmt: skip
 
@@ -129,6 +179,8 @@ class AgentRun:
         self.view: Sequence[Any] = ()
         self.view_at = 0
         self.model: str | None = None
+        self.kind: str | None = None
+        self.lost: Mapping[str, Any] | None = None
         self.noted: dict[str, Any] | None = None
         self.seen = 0
         self.tools: Any = None
@@ -268,6 +320,8 @@ class AgentRun:
             self._spend(fact.usage)
         if fact.update.get("model"):
             self.model = str(fact.update["model"])
+        if fact.update and fact.on != "tripped":
+            self.kind = str(fact.update.get("span") or self.kind or "generation")
         if self.reply is not None:
             self._replied(self.reply)
         elif self._replied_before(fact):
@@ -276,7 +330,7 @@ class AgentRun:
             self._not_generated(fact, fact.error)
         elif fact.on != "tripped":
             made = [one for one in new if one.get("role") != "user"]  # what the model is told back isn't its own
-            self._generated(fact.started, fact.at, made, fact.update.get("response_id"))
+            self._generated(fact.started, fact.at, made, fact.usage, fact.update.get("response_id"))
         self.calls = _calls_of(new)
         self.told.clear()
         self.nested.clear()
@@ -290,11 +344,12 @@ class AgentRun:
     def _replied(self, fact: Effect) -> None:
         """The model's call was an effect of its own, beside guardrails."""
         self.reply = None
-        self._generated(fact.started, fact.at, fact.value.get("output"), fact.value.get("response_id"))
+        self.kind = str(fact.value.get("span") or self.kind or "generation")
+        self._generated(fact.started, fact.at, fact.value.get("output"), fact.usage, fact.value.get("response_id"))
 
     def _generated(
-        self, started: float, at: float, output: Sequence[Any] | None, response_id: str | None = None,
-        error: SpanError | None = None,
+        self, started: float, at: float, output: Sequence[Any] | None, usage: Mapping[str, Any] | None,
+        response_id: str | None = None, error: SpanError | None = None,
     ) -> None:  # fmt: skip
         run, noted = self.run, self.noted
         given: tuple[Sequence[Any], Sequence[Any], int, int] | None = None
@@ -304,9 +359,15 @@ class AgentRun:
         elif run.sensitive and noted is not None and "input" in noted:
             given, instructions = ((), noted["input"], 0, self.seen), noted.get("instructions")
         model, settings = (self.model, None) if noted is None else (noted.get("model"), noted.get("settings"))
-        usage = None if self.spent is None else dict(self.spent)
-        data = Generation(given, instructions, output if run.sensitive else None, model, settings, usage, response_id)
+        used = dict(usage) if usage else None
+        data: SpanData
+        data = told = Generation(
+            given, instructions, output if run.sensitive else None, model, settings, used, response_id
+        )
+        if self._kind() == "response":
+            data = Reply(told, at)
         self.attempts += 1
+        self.lost = None
         run.finish(run.start(f"~generation.{self.turns}.{self.attempts}", data, self.innermost(), started, error), at)
 
     def _not_generated(self, fact: Transition | Rested, error: dict[str, Any]) -> None:
@@ -314,7 +375,15 @@ class AgentRun:
         kind = error.get("kind")
         if kind not in _BEFORE_THE_MODEL:
             told = self.run.error("Error calling the model", kind=kind, error=error.get("message"))
-            self._generated(fact.started, fact.at, None, None, None if kind == "ModelBehaviorError" else told)
+            spent = fact.usage or self.lost
+            self._generated(fact.started, fact.at, None, spent, None, None if kind == "ModelBehaviorError" else told)
+
+    def _kind(self) -> str:
+        """The kind of the span of a model's call: as it was noted, or recorded of this one or one before; of a first
+        call that failed and was noted by nobody, as the agent's own model says."""
+        noted = None if self.noted is None else self.noted.get("span")
+        model = None if noted or self.kind else getattr(self._spec(), "model", None)
+        return str(noted or self.kind or getattr(model, "span", "generation"))
 
     def _tools_ran(self, fact: Transition, new: list[Any]) -> None:
         """Calls that no effect told of: a single one that left at once, those that a person rejected."""
@@ -431,6 +500,8 @@ class AgentRun:
         node, value = fact.node, fact.value
         if node == "call_model" and fact.usage:
             self._spend(fact.usage)
+            if fact.key == f"{SPENT}model":
+                self.lost = fact.usage
         if node == "call_model" and fact.key == "model":
             self.reply = fact  # its span ends with the node: the model's name stands there
         elif isinstance(value, dict) and "guardrail" in value and "tripped" in value:

@@ -207,6 +207,9 @@ def _finish(output: Any) -> str:
 
 
 def _response(data: ResponseSpanData, content: bool) -> tuple[str, Attributes]:
+    told = getattr(data, "told", None)
+    if told is not None:  # of a run: it tells more than a reply's object
+        return _generation(told, content)
     response = data.response
     model = getattr(response, "model", None)
     return f"chat {model}" if model else "chat", {
@@ -279,7 +282,7 @@ def _plain(value: Any) -> Any:
 
 _SETTINGS = ("temperature", "top_p", "max_tokens", "frequency_penalty", "presence_penalty")
 _KINDS = {"GenerationSpanData": otel.SpanKind.CLIENT, "Generation": otel.SpanKind.CLIENT,
-          "ResponseSpanData": otel.SpanKind.CLIENT}  # fmt: skip
+          "Reply": otel.SpanKind.CLIENT, "ResponseSpanData": otel.SpanKind.CLIENT}  # fmt: skip
 _DESCRIBED: tuple[tuple[type[SpanData], Callable[[Any, bool], tuple[str, Attributes]]], ...] = (
     (AgentSpanData, _agent),
     (GenerationSpanData, _generation),

@@ -53,6 +53,13 @@ async def store(request: pytest.FixtureRequest, file: Path) -> AsyncIterator[Sto
     await made.close()
 
 
+def as_of_then(found: Any, read: Any) -> Any:
+    """A description without the fields of a state that were added since; these have defaults."""
+    found = json.loads(json.dumps(found))
+    found["state"] = {name: found["state"][name] for name in read["state"]}
+    return found
+
+
 def test_there_are_journals_of_every_version_with_every_kind_of_fact() -> None:
     assert list(READS) == VERSIONS
     for version in VERSIONS:
@@ -78,13 +85,13 @@ async def test_every_fact_tells_its_version_and_every_run_reads_as_it_was_writte
     told = expected(version)
     assert await sessions_of(store) == told["sessions"]
     for run, read in told["runs"].items():
-        assert json.loads(json.dumps(await describe(run, store))) == read, run
+        assert as_of_then(await describe(run, store), read) == read, run
 
 
 async def test_every_run_that_isnt_done_goes_on_as_its_own_version_would_have(version: int, store: Store) -> None:
     told = expected(version)
     for run, after in told["after"].items():
-        assert json.loads(json.dumps(await go_on(run, store))) == after, run
+        assert as_of_then(await go_on(run, store), after) == after, run
     assert await sessions_of(store) == told["sessions_after"]
 
 

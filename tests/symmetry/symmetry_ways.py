@@ -17,7 +17,7 @@ from flowcore.errors import BudgetExceeded, MaxTurnsExceeded
 from flowcore.faces.results import RunResult, RunResultBase, RunResultStreaming
 from flowcore.faces.runner import _Going
 from flowcore.faces.stream import RunItemStreamEvent
-from flowcore.machine.facts import Effect, Fact, Request, Rested, Resumed, Signal, Started, Transition
+from flowcore.machine.facts import SPENT, Effect, Fact, Request, Rested, Resumed, Signal, Started, Transition
 from flowcore.sessions.store import StoreSession
 from flowcore.testing import journals, walk_form
 from flowcore.testing.closing import closing
@@ -577,6 +577,8 @@ def goes_on(fact: Fact) -> bool:
     """Whether a fact brings a run nearer to its end: it isn't one that each death brings again."""
     if isinstance(fact, Rested):
         return fact.standing == "failed"
+    if isinstance(fact, Effect) and fact.key.startswith(SPENT):
+        return False
     return isinstance(fact, (Started, Transition, Effect)) or (isinstance(fact, Request) and fact.kind != "in_doubt")
 
 

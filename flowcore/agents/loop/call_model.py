@@ -136,6 +136,8 @@ def _note_progress(state: AgentState, ctx: Context, turn: Turn, reply: dict[str,
         update["fresh"] = False
     if turn.model_name != state.model:
         update["model"] = turn.model_name
+    if turn.model.span != state.span:
+        update["span"] = turn.model.span
     if reply["response_id"] is not None:
         update["response_id"] = reply["response_id"]
     if CONVERSATION in ctx.meta:
@@ -320,6 +322,7 @@ def _tell(ctx: Context, turn: Turn, options: Options, items: Sequence[Item], ins
     told: dict[str, Any] = {
         "kind": "generation",
         "model": turn.model_name,
+        "span": turn.model.span,
         "settings": turn.settings,
         "tools": turn.tools,
     }
@@ -414,7 +417,7 @@ async def _beside(
         except InvalidOutput as error:
             if INVALID not in (options.error_handlers or {}):
                 raise error.told from error
-        return reply
+        return reply if turn.model.span == state.span else {**reply, "span": turn.model.span}
 
     verdicts = [
         asyncio.ensure_future(ask(ctx, options, key, "input", turn.agent, judge, subject))

@@ -33,10 +33,11 @@ class AgentState(State):
     which of the items before the run the model sees where a filter chose (None: all). ``undecided``: requests
     that the last tools' entry left open. ``sticky``: by tool, decisions that hold for all its calls. ``verdicts``: what
     guardrails said. ``custom``: by call id, the app's own data for tools' outputs. ``model``: the name of the one that
-    replied last. ``fresh``: the current agent hasn't had a turn since it got the conversation. ``unknown``: tools that
-    the last reply called and that nobody had, where the model is told so. ``inputs_taken``: how many of
-    the inputs that were sent to the run the model has seen. ``sent``: how many items the provider's
-    conversation holds, where it keeps one. ``final``: how the output comes about, "message" or "value" (then it's
+    replied last, ``span`` the kind of span that a trace has of its calls. ``fresh``: the current agent hasn't had a
+    turn since it got the conversation. ``unknown``: tools that the last reply called and that nobody had, where the
+    model is told so. ``inputs_taken``: how many of the inputs that were sent to the run the model has seen. ``sent``:
+    how many items the provider's conversation holds, where it keeps one. ``final``: how the output comes about,
+    "message" or "value" (then it's
     ``output``).
     """
 
@@ -58,6 +59,7 @@ class AgentState(State):
     sticky: Annotated[dict[str, dict[str, Json]], merge] = {}
     custom: Annotated[dict[str, dict[str, Json]], merge] = {}
     model: str | None = None
+    span: str = "generation"
     fresh: bool = True
     unknown: list[str] = []
     inputs_taken: int = 0
