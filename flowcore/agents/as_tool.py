@@ -17,6 +17,7 @@ from flowcore.agents.lifecycle import RunHooksBase
 from flowcore.agents.schema import describe_errors, ensure_strict_json_schema
 from flowcore.agents.tools import FunctionTool
 from flowcore.errors import ModelBehaviorError, UserError
+from flowcore.graph.secret import revealed
 from flowcore.graph.values import shorten
 from flowcore.models.base import Item
 
@@ -85,9 +86,12 @@ class AgentTool(FunctionTool):
         except ValueError as error:
             raise ModelBehaviorError(f"{told}: {arguments[:200]!r}") from error
         try:
-            return self.parameters.dump_python(self.parameters.validate_python(value), mode="json")
+            params = self.parameters.validate_python(value)
         except ValidationError as error:
-            raise ModelBehaviorError(f"{told}: {describe_errors(error)}") from error
+            why = f"{told}: {describe_errors(error, self.secret_arguments)}"
+            raise ModelBehaviorError(why) from (None if self.secret_arguments else error)
+        found = self.parameters.dump_python(params, mode="json")
+        return revealed(found, self.parameters.dump_python(params)) if self.secret_arguments else found
 
     async def input_of(self, params: Any) -> str | list[Item]:
         """What the nested run is asked. Raises UserError for what an ``input_builder`` gives wrongly."""
@@ -121,6 +125,7 @@ def agent_tool(
     if parameters is not None and not _is_structured(parameters):
         raise TypeError("Agent tool parameters must be a dataclass or Pydantic model type.")
     adapter = _SIMPLE if parameters is None else TypeAdapter(parameters)
+    more.setdefault("secret_output", bool(agent.output_schema.secret_fields()))
     return AgentTool(
         name=name or re.sub(r"[^a-zA-Z0-9_]", "_", agent.name).lower(),
         description=description or agent.handoff_description or "",

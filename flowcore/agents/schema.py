@@ -129,7 +129,7 @@ def describe_errors(error: ValidationError, secrets: frozenset[str] = frozenset(
     for part in error.errors(include_url=False):
         where = ".".join(str(step) for step in part["loc"])
         if secrets and (not part["loc"] or part["loc"][0] in secrets):
-            lines.append(f"{where}: it doesn't fit (given: {MASK})")
+            lines.append(f"{where or 'the whole'}: it doesn't fit (given: {MASK})")
             continue
         given = "" if part["type"] in ("missing", "json_invalid") else f" (given: {_short(part['input'])})"
         lines.append(f"{where}: {part['msg']}{given}" if where else f"{part['msg']}{given}")

@@ -1,4 +1,7 @@
-"""A run as it happens, line by line: transitions, text as it's streamed, tool calls and what they gave."""
+"""A run as it happens, line by line: transitions, text as it's streamed, tool calls and what they gave.
+
+What an agent says whose output type has something secret isn't shown as it's streamed, but when it's there, hidden.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from flowcore.agents.items import text_of
 from flowcore.cli import words
 from flowcore.cli.asking import question
 from flowcore.cli.screen import Screen
@@ -15,7 +19,7 @@ from flowcore.engine.run import Run
 from flowcore.graph.node import RETRY
 from flowcore.graph.outcomes import END
 from flowcore.machine.facts import Effect, Fact, Request, Rested, Resumed, Signal, Started, Transition
-from flowcore.machine.redact import Redactor
+from flowcore.machine.redact import Redactor, Trickle
 from flowcore.stores.base import OpenRequest
 
 WIDTH = 56
@@ -33,6 +37,7 @@ class Live:
         self._calls: dict[tuple[str, str], str] = {}
         self._given: set[tuple[str, str]] = set()
         self._texts: dict[str, bool] = {}
+        self._trickles: dict[str, Trickle] = {}
         self._speaker: str | None = None
         self._names: dict[str, str] = {}
         self._begun: Counter[str] = Counter()
@@ -58,6 +63,10 @@ class Live:
         kind, delta = _of(data, "type"), _of(data, "delta")
         if kind not in DELTAS or not isinstance(delta, str):
             return
+        if self._secrets.is_hushed(event.run):
+            return
+        if self._secrets.active:
+            delta = self._trickles.setdefault(event.run, Trickle(self._secrets)).more(delta)
         if self._speaker != event.run:
             self._screen.fresh_line()
             self._screen.stream(self._margin(event.run), "dim")
@@ -68,6 +77,9 @@ class Live:
     # -- what is committed --------------------------------------------------------------------------------------------
 
     def _fact(self, run: str, fact: Fact) -> None:
+        trickle = self._trickles.pop(run, None)
+        if trickle is not None:
+            self._screen.stream(trickle.rest(), "bold")
         self._speaker = None
         usage = getattr(fact, "usage", None) or {}
         self._tokens[run] = self._tokens.get(run, 0) + int(usage.get("total_tokens", 0))
@@ -127,7 +139,10 @@ class Live:
     def _items(self, run: str, fact: Fact) -> bool:
         """Print tool calls and outputs that a fact brought, each once. Whether it brought items."""
         items = items_of(fact)
+        hushed = fact.node == "call_model" and self._secrets.is_hushed(run)
         for item in items:
+            if hushed and item.get("role") == "assistant":
+                self._say(run, f"  {words.clean(text_of(dict(item)))}", "bold")
             call = (run, str(item.get("call_id")))
             if item.get("type") == "function_call" and call not in self._calls:
                 self._calls[call] = str(item.get("name"))

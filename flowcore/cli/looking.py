@@ -66,7 +66,7 @@ async def show(
         graph = graph_of(screen, row, file).loaded.graph if file is not None else None
         output = await _output_of(store, row, graph) if graph is not None and row.standing == "done" else None
         if story.secrets is not None:
-            output = story.secrets.hide(output)
+            output = story.secrets.output(row.run, output)
     if json:
         screen.result(dumped(story_record(story, output, facts=facts)))
     elif mermaid:

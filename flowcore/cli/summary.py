@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from flowcore.cli.records import request_record
 from flowcore.cli.screen import Screen
 from flowcore.cli.story import busy_seconds, path_line, steps, told
 from flowcore.engine.run import Result, Run
+from flowcore.machine.redact import redactor_of
 from flowcore.stores.base import IndexRow, OpenRequest
 
 PACKAGE = str(Path(__file__).parent.parent)
@@ -29,6 +31,14 @@ class Summary:
         self.row = row
         self.hints = hints
         self.tripped = _tripped(result)
+        lives = {**run._tree.lives, run.id: run._live}
+        secrets = redactor_of({id: live.facts for id, live in lives.items()})
+        if secrets is not None:
+            self.tripped = secrets.hide(self.tripped)
+            self.result = replace(
+                result, output=secrets.output(run.id, result.output), error=secrets.hide(result.error),
+                requests=[replace(one, data=secrets.hide(one.data)) for one in result.requests],
+            )  # fmt: skip
 
     @property
     def code(self) -> int:

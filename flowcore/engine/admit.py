@@ -40,6 +40,7 @@ def started(
 
 
 def secrets_of(graph: Graph) -> dict[str, Any] | None:
-    """What is secret in runs of a graph: fields of its state, and what ``graph.bound.tool_secrets`` tells of tools."""
-    arguments, outputs = getattr(graph.bound, "tool_secrets", None) or ({}, [])
-    return marks(graph.schema.secrets, arguments, outputs)
+    """What is secret in runs of a graph: fields of its state, and what ``graph.bound.secrets`` tells of tools and
+    agents."""
+    state = graph.schema.secrets
+    return marks(state, graph.gives in state, getattr(graph.bound, "secrets", None) or {})

@@ -201,7 +201,11 @@ class Context:
         """Run ``fn(*args)`` and record its value under ``key``; at a later entry of the visit the record is given
         instead.
 
-        ``returns``: the value's type (it's stored as JSON and checked). ``on_crash``: what a crash between start and
+        ``returns``: the value's type (it's stored as JSON and checked). Of one that is secret (``Annotated[str,
+        Secret]``, ``SecretStr``, or something that holds one) traces, logs and the command line never show the value.
+        Of any other type it's shown when it's recorded; that it comes to a marked field of the state hides it from then
+        on, and in what is read from the journal afterwards (``flowcore show``), but not in what was told before.
+        ``on_crash``: what a crash between start and
         record means:
         run again, ask a person (a request of kind ``in_doubt``, answered by ``"retry"``, ``{"value": …}`` or
         ``"fail"``), or fail; or a function ``() -> {"value": …} | None`` that asks the world whether it
@@ -225,7 +229,8 @@ class Context:
             else:
                 decided, wire = await self._doubt(intent, on_crash, codec, doubt or _PLAIN)
             if decided is not None:
-                return _handed_out(codec, await self._record(key, wire, digest, self._live.tree.clock.time()))
+                now, secret = self._live.tree.clock.time(), "value" if codec.secret else None
+                return _handed_out(codec, await self._record(key, wire, digest, now, secret))
         work = self._perform(key, fn, args, codec, digest, on_crash)
         return _handed_out(codec, await (work if asyncio.current_task() is self._caller else self._guard(work)))
 
@@ -252,9 +257,16 @@ class Context:
         finally:
             if token is not None:
                 HERE.reset(token)
-        return await self._record(key, wire, digest, started)
+        return await self._record(key, wire, digest, started, "value" if codec.secret else None)
 
-    async def _record(self, key: str, wire: Any, digest: str, started: float) -> Any:
+    async def mark_secret(self, key: str, marks: dict[str, Any]) -> None:
+        """Write down, once a visit, what is secret of what comes from here on: ``arguments`` by tool, tools of secret
+        ``outputs``."""
+        self._use(key)
+        if key not in self.visit_record.effects:
+            await self._record(key, marks, "", self._live.tree.clock.time(), "marks")
+
+    async def _record(self, key: str, wire: Any, digest: str, started: float, secret: str | None = None) -> Any:
         live = self._live
         usage, self.spent = self.spent, None
         await live.commit(
@@ -269,6 +281,7 @@ class Context:
                 digest,
                 None,
                 usage,
+                secret,
             )
         )
         return wire

@@ -23,10 +23,10 @@ from flowcore.errors import FlowcoreError, GraphChanged, RunConflict, RunNotFoun
 from flowcore.graph.graph import Edge, Graph
 from flowcore.graph.node import Node
 from flowcore.graph.outcomes import END
-from flowcore.machine.facts import Effect, Fact, Request, Rested, Resumed, Signal, Standing, Started, Transition
+from flowcore.machine.facts import Effect, Fact, Request, Rested, Resumed, Signal, Standing, Transition
 from flowcore.machine.fold import fold
 from flowcore.machine.migrate import fit
-from flowcore.machine.redact import KEY, redactor_of
+from flowcore.machine.redact import redactor_of
 from flowcore.machine.snapshot import Snapshot
 from flowcore.stores.base import Append, Claim, IndexRow, Letter, OpenRequest, SessionWrite, Store
 
@@ -549,9 +549,6 @@ class Live:
 
     def hidden(self, text: str) -> str:
         """A text about the run as it may be shown: what is secret in its tree is hidden."""
-        first = self.facts[0] if self.facts else None
-        if not (isinstance(first, Started) and first.meta and KEY in first.meta) and len(self.tree.lives) < 2:
-            return text
         lives = {self.id: self, **self.tree.lives}
         redactor = redactor_of({id: live.facts for id, live in lives.items()})
         return text if redactor is None else redactor.text(text)

@@ -20,9 +20,28 @@ from flowcore.errors import AgentsException, UserError
 from flowcore.graph.node import ENGINE_LABELS
 from flowcore.graph.values import copy_json, dumps
 from flowcore.machine.facts import Effect, Fact, Transition
+from flowcore.machine.redact import KEY, Redactor, hide_arguments, redactor_of
 from flowcore.models.base import Item, ModelResponse
 from flowcore.models.openai_types import typed_items
 from flowcore.models.usage import Usage
+
+
+class Hider:
+    """Hides in reprs what is secret in the run that items are of. ``facts``: the run's, a list that may grow."""
+
+    __slots__ = ("_facts", "_redactor", "_seen")
+
+    def __init__(self, facts: Sequence[Fact]) -> None:
+        self._facts = facts
+        self._redactor: Redactor | None = None
+        self._seen = 0
+
+    def __call__(self, item: Item) -> Item | None:
+        """The item as it may be shown; None where nothing of the run is secret."""
+        if self._seen != len(self._facts):
+            self._seen = len(self._facts)
+            self._redactor = redactor_of({"": self._facts})
+        return None if self._redactor is None else self._redactor.hide(item)
 
 
 class RunItem:
@@ -32,10 +51,11 @@ class RunItem:
     By hand it's made of an agent and a raw item, an object of the openai package or a dict. A run makes it of the dict
     that stands in its journal (``of``); ``raw_item`` is then the very object that the model's client made in this
     process, else one of the openai package's, made of the dict when it's asked for; a type that it doesn't know stays a
-    dict. Items are compared by identity.
+    dict. Items are compared by identity. The repr of a run's item hides what is marked secret; that of one made by hand
+    doesn't.
     """
 
-    __slots__ = ("__weakref__", "_agent", "_item", "_raw")
+    __slots__ = ("__weakref__", "_agent", "_hider", "_item", "_raw")
     type = "item"
     _typed = True
     """Whether a raw item that isn't there yet is one of the openai package."""
@@ -44,6 +64,7 @@ class RunItem:
         self._agent: Any = agent
         self._item: Item | None = raw_item if isinstance(raw_item, dict) else None
         self._raw = raw_item
+        self._hider: Hider | None = None
 
     @classmethod
     def of(cls, agent: Agent[Any], item: Item, raw: Any = None, **more: Any) -> Self:
@@ -83,7 +104,14 @@ class RunItem:
     def __repr__(self) -> str:
         agent = self.agent
         whose = None if agent is None else agent.name
-        return f"{type(self).__name__}(agent={whose!r}, raw_item={self._item if self._raw is None else self._raw!r})"
+        shown = self._hidden()
+        if shown is None:
+            shown = self._item if self._raw is None else self._raw
+        return f"{type(self).__name__}(agent={whose!r}, raw_item={shown!r})"
+
+    def _hidden(self) -> Item | None:
+        """The item without what is secret in it; None where nothing may be."""
+        return None if self._hider is None else self._hider(self.item)
 
 
 def _held(agent: Any) -> Agent[Any]:
@@ -302,6 +330,12 @@ class ToolApprovalItem(RunItem):
             tool_origin = tool_origin or described_tools(agent.tools).get(self.tool_name or "", UNKNOWN).origin
         self.tool_origin = tool_origin
 
+    def _hidden(self) -> Item | None:
+        asked = getattr(self.request, "data", None)
+        if isinstance(asked, dict) and isinstance(asked.get(KEY), list) and "arguments" in self.item:
+            return {**self.item, "arguments": hide_arguments(self.item["arguments"], asked[KEY])}
+        return super()._hidden()
+
     @property
     def tool_name(self) -> str | None:
         """The tool's name."""
@@ -454,9 +488,15 @@ class Reader:
     """Reads an agent's journal item by item: whose each is, and which class. Facts are taken in order, each once."""
 
     def __init__(
-        self, agents: Mapping[str, Agent[Any]], first: str, options: Options, before: Sequence[Item] = ()
+        self,
+        agents: Mapping[str, Agent[Any]],
+        first: str,
+        options: Options,
+        before: Sequence[Item] = (),
+        facts: Sequence[Fact] = (),
     ) -> None:
-        """``before``: the items that are there already, where the reading begins midway."""
+        """``before``: the items that are there already, where the reading begins midway. ``facts``: the run's."""
+        self._hider = Hider(facts) if facts else None
         self.agents = agents
         self.agent = agents[first]
         self.options = options
@@ -470,6 +510,8 @@ class Reader:
     ) -> list[RunItem]:
         """The items that a transition brought. ``custom``: the app's own data of calls, by call id."""
         made = [self._item(fact, item, position, custom or {}) for position, item in enumerate(new)]
+        for one in made:
+            one._hider = self._hider
         target = fact.update.get("agent")
         if fact.node == "handoff" and target is not None:
             self.agent = self.agents[target]
@@ -556,10 +598,15 @@ def items_by_fact(state: AgentState) -> dict[int, list[Item]]:
 
 
 def run_items(
-    state: AgentState, facts: Sequence[Fact], agents: Mapping[str, Agent[Any]], first: str, options: Options
+    state: AgentState,
+    facts: Sequence[Fact],
+    agents: Mapping[str, Agent[Any]],
+    first: str,
+    options: Options,
+    whole: Sequence[Fact] = (),
 ) -> list[RunItem]:
-    """Everything that the run brought, its input left out."""
-    reader = Reader(agents, first, options)
+    """Everything that the run brought, its input left out. ``whole``: the whole journal, where ``facts`` is less."""
+    reader = Reader(agents, first, options, facts=whole or facts)
     by_fact = items_by_fact(state)
     custom = getattr(state, "custom", None)
     made: list[RunItem] = []
@@ -569,10 +616,12 @@ def run_items(
     return made
 
 
-def reply_items(reply: ModelResponse, agents: Mapping[str, Agent[Any]], agent: str, options: Options) -> list[RunItem]:
-    """The items of a reply of this agent's model that no fact tells of yet."""
+def reply_items(
+    reply: ModelResponse, agents: Mapping[str, Agent[Any]], agent: str, options: Options, facts: Sequence[Fact] = ()
+) -> list[RunItem]:
+    """The items of a reply of this agent's model that no fact tells of yet. ``facts``: those of the run so far."""
     told = Transition(-1, 0.0, 0.0, "call_model", -1, "", "", 0, {})
-    return Reader(agents, agent, options).items_of(told, reply.output)
+    return Reader(agents, agent, options, facts=facts).items_of(told, reply.output)
 
 
 _UNANSWERED = ENGINE_LABELS | {"tripped"}

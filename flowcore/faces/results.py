@@ -22,6 +22,7 @@ from flowcore.agents.origins import describe
 from flowcore.agents.tool_guardrails import ToolInputGuardrailResult, ToolOutputGuardrailResult, from_json
 from flowcore.engine.run import Run
 from flowcore.errors import (
+    AgentsException,
     RunCancelled,
     RunFailed,
     UserError,
@@ -43,7 +44,9 @@ from flowcore.faces.resting import agent_called, asks_about_call, call_of
 from flowcore.faces.run_state import RunState
 from flowcore.faces.spending import Below, Spent, below, nested_requests
 from flowcore.faces.stream import AgentUpdatedStreamEvent, StreamEvent, Translator
+from flowcore.graph.secret import MASK
 from flowcore.machine.facts import Fact, Request
+from flowcore.machine.redact import hide_fields
 from flowcore.models.base import Item, ModelResponse
 from flowcore.stores.base import OpenRequest
 
@@ -72,6 +75,9 @@ class RunErrorDetails:
     tool_input_guardrail_results: list[ToolInputGuardrailResult] = field(default_factory=list)
     tool_output_guardrail_results: list[ToolOutputGuardrailResult] = field(default_factory=list)
     result: RunResultBase = field(default=None, repr=False)  # type: ignore[assignment]  # None only if made by hand
+
+    def __repr__(self) -> str:
+        return f"RunErrorDetails(last_agent={self.last_agent.name!r}, new_items={self.new_items!r})"
 
     def __str__(self) -> str:
         return "\n".join(
@@ -298,7 +304,19 @@ class RunResultBase:
         raise error
 
     def __str__(self) -> str:
-        return "\n".join([f"{type(self).__name__}:", *self._told(), _told_output(self.final_output), *_counted(self)])
+        return "\n".join([f"{type(self).__name__}:", *self._told(), _told_output(self._printed()), *_counted(self)])
+
+    def _printed(self) -> Any:
+        """The output as it may be printed."""
+        output = self.final_output
+        schema = self.last_agent.output_schema
+        secret = schema.secret_fields()
+        if not secret or output is None:
+            return output
+        try:
+            return hide_fields(schema.to_jsonable(output), secret)
+        except AgentsException:  # it isn't of that type
+            return MASK
 
     def _told(self) -> list[str]:
         """What a text says first: lines."""
@@ -539,7 +557,7 @@ def _is_call(item: RunItem, call_id: str) -> bool:
 def brought(state: AgentState, facts: Sequence[Fact], crew: Crew, options: Options) -> list[RunItem]:
     """What a run brought, calls that were asked about among it; what ``prepare`` makes of the input isn't."""
     mine = [fact for fact in facts if fact.node != "prepare"]
-    items = run_items(state, mine, crew.agents, crew.first, options)
+    items = run_items(state, mine, crew.agents, crew.first, options, facts)
     asked = [fact for fact in facts if isinstance(fact, Request) and fact.kind == APPROVAL]
     for request in asked:
         data: Any = request.data
@@ -548,7 +566,9 @@ def brought(state: AgentState, facts: Sequence[Fact], crew: Crew, options: Optio
             call, at = items[called[-1]], called[-1] + 1
             while at < len(items) and not isinstance(items[at], _OUTCOMES):
                 at += 1  # behind what came with the call, before what came of it
-            items.insert(at, ToolApprovalItem.of(call.agent, call.item, request=None))
+            item = ToolApprovalItem.of(call.agent, call.item, request=None)
+            item._hider = call._hider
+            items.insert(at, item)
     return items
 
 
@@ -561,9 +581,9 @@ class _Shown:
         reply: ModelResponse | None = None,
     ) -> list[Any]:  # fmt: skip
         mine = [fact for fact in facts if fact.node != "prepare"]
-        made: list[Any] = run_items(state, mine, agents, first, options)
+        made: list[Any] = run_items(state, mine, agents, first, options, facts)
         if reply is not None:
-            made += reply_items(reply, agents, state.agent or first, options)
+            made += reply_items(reply, agents, state.agent or first, options, facts)
         return made
 
     def responses(self, state: AgentState, facts: Sequence[Fact]) -> list[ModelResponse]:

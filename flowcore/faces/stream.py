@@ -118,7 +118,7 @@ class Translator:
         crew = run.definition.bound
         self.run = run
         state = run.state
-        self.reader = Reader(crew.agents, crew.current(state).name, options, state.items)
+        self.reader = Reader(crew.agents, crew.current(state).name, options, state.items, run._live.facts)
         self.agent = self.reader.agent
         self._said = False
         """Whether the attempt that goes on has emitted anything."""

@@ -16,6 +16,8 @@ from pydantic.fields import FieldInfo
 
 MASK: Final = "**********"
 """What is shown of a secret."""
+ALL: Final = "*"
+"""Stands for every field where all of a value is secret."""
 SECRETS = (SecretStr, SecretBytes)
 
 
@@ -23,8 +25,16 @@ class Secret:
     """Marks a type: ``token: Annotated[str, Secret]``. The code sees the value, a store keeps it, and traces, logs, the
     command line, reprs and error messages show ``**********``.
 
-    It may stand in a state's field, a tool's parameter or the type that a tool returns. What holds a secret somewhere
-    inside is hidden as a whole.
+    It may stand in a state's field, a tool's parameter, the type that a tool returns, an agent's ``output_type``, and
+    in ``ctx.once(returns=…)``. What holds a secret somewhere inside is hidden as a whole, of an output type each field.
+    Arguments and results of an MCP server's tools are secret where its schemas say ``writeOnly``, as pydantic writes
+    ``SecretStr``.
+
+    Hidden, too, is every text of four characters or more that was in such a place, wherever it turns up later in the
+    run: in what a model says, in another tool's arguments, in an error. Not hidden is what the program is given (the
+    output, items' fields, raw stream events, exceptions' messages as a tool raised them), what a provider's own tools
+    take and give (hosted MCP), a secret that was rewritten (split, encoded), one that was shown before it came to a
+    marked place, and the file that ``flowcore test-case`` writes.
     """
 
 
@@ -76,6 +86,11 @@ def secret_properties(schema: Mapping[str, Any]) -> set[str]:
     properties = schema.get("properties")
     found = properties.items() if isinstance(properties, Mapping) else ()
     return {str(name) for name, one in found if _write_only(one, schema.get("$defs"), ())}
+
+
+def is_secret_schema(schema: Mapping[str, Any] | None) -> bool:
+    """Whether something in a JSON schema is ``writeOnly``."""
+    return schema is not None and _write_only(schema, schema.get("$defs"), ())
 
 
 def _write_only(schema: Any, named: Any, seen: tuple[str, ...]) -> bool:

@@ -64,7 +64,8 @@ class Transition(NamedTuple):
 
 class Effect(NamedTuple):
     """An effect finished, or a child run ended (``child`` is its id). ``args``: hash of the arguments it was called
-    with.
+    with. ``secret``: "value" where the value is, and "marks" where it tells what is secret from here on, as
+    ``Started.meta["secret"]`` does.
 
     Under ``SPENT`` before its key stands what a try of it used that failed, and how (``{kind, message}``): what else
     the entry does may take long, and the process may die.
@@ -80,6 +81,7 @@ class Effect(NamedTuple):
     args: str = ""
     child: str | None = None
     usage: dict[str, Any] | None = None
+    secret: str | None = None
 
 
 class Intent(NamedTuple):

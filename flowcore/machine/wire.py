@@ -10,11 +10,11 @@ from flowcore.graph.values import dumps, loads
 from flowcore.machine.facts import KINDS, NAMES, Fact
 from flowcore.machine.shapes import misfit
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Version of the facts' format; it stands in every payload. It counts up when a field or a kind is added, or means
 something else; tests/golden holds the fields of each version, and journals that were written with it.
 
-2: ``resumed`` tells of migrations (``place``, ``fingerprint``)."""
+2: ``resumed`` tells of migrations (``place``, ``fingerprint``). 3: ``effect`` tells what is secret (``secret``)."""
 READS = range(1, SCHEMA_VERSION + 1)
 """Versions that ``decode`` reads. What a later one added has a default, so an older fact is read as it is."""
 

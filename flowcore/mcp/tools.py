@@ -17,6 +17,7 @@ from flowcore.agents.context import RunContextWrapper, ToolContext
 from flowcore.agents.schema import JsonSchema, ensure_strict_json_schema
 from flowcore.agents.tools import FunctionTool, FunctionToolCustomDataContext, ToolErrorFunction
 from flowcore.errors import AgentsException, MCPToolCancellationError, ModelBehaviorError, UserError
+from flowcore.graph.secret import MASK, is_secret_schema
 from flowcore.mcp.approval import needs_approval
 from flowcore.mcp.naming import shown_name
 from flowcore.mcp.options import MCPToolCustomDataContext, MCPToolMetaContext
@@ -48,7 +49,8 @@ def make_tool(
     failure_error_function: ToolErrorFunction | None,
     name: str | None = None,
 ) -> MCPFunctionTool:
-    """The function tool of a server's tool. A schema that can't be strict stays as it was, and isn't strict.
+    """The function tool of a server's tool. A schema that can't be strict stays as it was, and isn't strict. What its
+    schemas call ``writeOnly``, as pydantic does ``SecretStr``, is secret: an argument, or the whole output.
 
     ``agent``: whom an approval function is asked about; without one every call it would be asked about waits.
     """
@@ -66,6 +68,7 @@ def make_tool(
         tool_output_guardrails=_copied(server.tool_output_guardrails),
         failure_error_function=server.failure_function(failure_error_function),
         custom_data_extractor=None if server.custom_data_extractor is None else call.custom_data,
+        secret_output=is_secret_schema(tool.output_schema),
         mcp_server_name=shown_name(server.name),
         mcp_tool_name=tool.name,
         mcp_title=title,
@@ -129,7 +132,7 @@ async def invoke(
     rest, naming tool and server).
     """
     shown = shown or tool.name
-    arguments = _arguments(shown, input_json)
+    arguments = _arguments(shown, input_json, is_secret_schema(tool.input_schema))
     try:
         meta = await _meta(server, context, tool.name, arguments, meta)
         result = await _uncancelled(server, tool.name, arguments, meta)
@@ -154,11 +157,12 @@ def _answered(error: Exception) -> bool:
     return isinstance(error, MCPError)
 
 
-def _arguments(shown: str, input_json: str) -> dict[str, Any]:
+def _arguments(shown: str, input_json: str, secret: bool) -> dict[str, Any]:
     try:
         arguments = json.loads(input_json) if input_json else {}
     except (ValueError, RecursionError) as error:
-        raise ModelBehaviorError(f"Invalid JSON input for tool {shown}: {input_json}") from error
+        told = MASK if secret else input_json
+        raise ModelBehaviorError(f"Invalid JSON input for tool {shown}: {told}") from (None if secret else error)
     if not isinstance(arguments, dict):
         raise ModelBehaviorError(f"Invalid JSON input for tool {shown}: expected a JSON object")
     return arguments

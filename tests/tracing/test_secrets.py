@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import json
-import logging
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
-import structlog
 from pydantic import BaseModel, SecretBytes, SecretStr
+from secrets_looking import PASSWORD, TOKEN, Looked
 from tracing_cli import seen_by_command_line
-from tracing_making import Kept
 
 from flowcore import (
     END,
@@ -29,22 +25,15 @@ from flowcore import (
     Secret,
     State,
     ToolContext,
-    enable_verbose_stdout_logging,
     function_tool,
     resume,
     start,
 )
-from flowcore.engine.log import SINKS
-from flowcore.engine.observe import OBSERVERS
 from flowcore.errors import ModelBehaviorError, RunFailed, UpdateError, UserError
 from flowcore.graph.secret import MASK
 from flowcore.stores import MemoryStore, SqliteStore
 from flowcore.testing import ScriptedModel, function_call, kill_everywhere
 from flowcore.tracing import spans_of
-
-PASSWORD = "MARKER-hunter2"
-TOKEN = 'MARKER-"tö\\ken'
-
 
 # What a state keeps
 
@@ -143,37 +132,6 @@ def clerk(password: str = PASSWORD) -> Agent:
     ]
     model = ScriptedModel.by_turn([*calls, f"I used {PASSWORD} and {TOKEN}."])
     return Agent(name="clerk", model=model, tools=[log_in, fetch_token, burn])
-
-
-class Looked:
-    """Everything that is shown while a test runs: verbose logs with all data, structlog's events, spans."""
-
-    def __init__(self, kept: Kept) -> None:
-        self.kept = kept
-        self.lines = io.StringIO()
-        self.events: list[Any] = []
-
-    def all(self) -> str:
-        spans = json.dumps([[span.export(), span.error] for span in self.kept.started], default=str)
-        traces = json.dumps([trace.export() for trace in self.kept.traces], default=str)
-        return "\n".join((self.lines.getvalue(), spans, traces, str(self.events)))
-
-
-@pytest.fixture
-def looked(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> Iterator[Looked]:
-    monkeypatch.setenv("OPENAI_AGENTS_DONT_LOG_MODEL_DATA", "0")
-    monkeypatch.setenv("OPENAI_AGENTS_DONT_LOG_TOOL_DATA", "0")
-    logger = logging.getLogger("flowcore")
-    before = (logger.level, list(logger.handlers), list(OBSERVERS), list(SINKS))
-    found = Looked(kept)
-    enable_verbose_stdout_logging()
-    handler = logging.StreamHandler(found.lines)
-    logger.addHandler(handler)
-    structlog.configure(processors=[lambda one, verb, event: found.events.append(event) or ""])
-    yield found
-    structlog.reset_defaults()
-    logger.setLevel(before[0])
-    logger.handlers[:], OBSERVERS[:], SINKS[:] = before[1:]
 
 
 async def test_marked_arguments_and_outputs_are_shown_nowhere_and_kept(looked: Looked, tmp_path: Path) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from itertools import count
 from typing import Any
 
 from flowcore.agents.agent import AgentSpec
 from flowcore.agents.context import RunContextWrapper
+from flowcore.agents.loop.state import tool_secrets
 from flowcore.agents.options import Options
 from flowcore.agents.tools import FunctionTool
 from flowcore.engine.context import Context
+from flowcore.machine.facts import Effect
+from flowcore.machine.redact import KEY
 
 LISTING = "mcp_tools"
 """The kind of note that tells of a server's listing: once when it's asked, and once with its ``result`` or ``error``;
@@ -39,3 +42,22 @@ async def listed_tools(
     found = [*servers, *agent.tools]
     options.offered = {**options.offered, agent.name: found}
     return found
+
+
+async def mark_secrets(ctx: Context, tools: Sequence[Any]) -> None:
+    """Write down what is secret of tools that the run's first fact couldn't know of, before the model may call one."""
+    found = tool_secrets(tools)
+    if not (found["arguments"] or found["outputs"]):
+        return
+    known = {**(ctx.meta or {}).get(KEY, {})}
+    arguments, outputs = dict(known.get("arguments", {})), set(known.get("outputs", ()))
+    for fact in ctx.journal:
+        if type(fact) is Effect and fact.secret == "marks":
+            arguments.update(fact.value["arguments"])
+            outputs.update(fact.value["outputs"])
+    new = {
+        "arguments": {name: one for name, one in found["arguments"].items() if arguments.get(name) != one},
+        "outputs": sorted(set(found["outputs"]) - outputs),
+    }
+    if new["arguments"] or new["outputs"]:
+        await ctx.mark_secret(KEY, new)

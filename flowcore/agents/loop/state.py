@@ -109,6 +109,15 @@ def final_output(values: Mapping[str, Any]) -> Any:
     return "" if message is None else text_of(message)
 
 
+def tool_secrets(tools: Sequence[Any]) -> dict[str, Any]:
+    """The secret ``arguments`` of tools by their names, and the tools whose ``outputs`` are secret."""
+    functions = [tool for tool in tools if isinstance(tool, FunctionTool)]
+    return {
+        "arguments": {tool.name: sorted(tool.secret_arguments) for tool in functions if tool.secret_arguments},
+        "outputs": sorted({tool.name for tool in functions if tool.secret_output}),
+    }
+
+
 def _said(item: Item) -> str:
     """What a message of the assistant or a tool's output says as text."""
     if is_message(item):
@@ -160,11 +169,13 @@ class Crew:
     shown: Shown | None = None
 
     @cached_property
-    def tool_secrets(self) -> tuple[dict[str, list[str]], list[str]]:
-        """The secret arguments of tools by their names, and the tools whose output is secret."""
-        tools = [tool for agent in self.agents.values() for tool in agent.tools if isinstance(tool, FunctionTool)]
-        arguments = {tool.name: sorted(tool.secret_arguments) for tool in tools if tool.secret_arguments}
-        return arguments, sorted({tool.name for tool in tools if tool.secret_output})
+    def secrets(self) -> dict[str, Any]:
+        """What is secret of the declared tools and of what the agents say, as ``machine.redact.marks`` takes it."""
+        tools = [tool for agent in self.agents.values() for tool in agent.tools]
+        replies = {name: sorted(agent.output_schema.secret_fields()) for name, agent in self.agents.items()}
+        return {
+            **tool_secrets(tools), "replies": {name: one for name, one in replies.items() if one}, "agent": self.first,
+        }  # fmt: skip
 
     def output(self, values: Mapping[str, Any]) -> Any:
         """The run's output as JSON: of the last agent's output type where it has one, else text."""
