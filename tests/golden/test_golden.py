@@ -15,9 +15,10 @@ from formats_write import fields
 
 from flowcore.errors import StoreError, UserError
 from flowcore.machine.facts import KINDS
-from flowcore.machine.wire import READS, SCHEMA_VERSION
+from flowcore.machine.wire import READS, SCHEMA_VERSION, Row
 from flowcore.stores import MemoryStore, SqliteStore, postgres_schema, sqlite_schema
 from flowcore.stores.base import Store
+from flowcore.stores.checksums import DIGITS, summed_row
 
 HERE = Path(__file__).parent
 VERSIONS = sorted(int(one.name[1:]) for one in HERE.glob("v*"))
@@ -145,11 +146,14 @@ async def test_an_older_schema_in_postgres_is_migrated_when_its_opened_and_a_new
 
 async def test_a_fact_of_a_newer_version_is_refused_by_name_and_its_run_keeps_the_rest(file: Path) -> None:
     connection = sqlite3.connect(file)
+    which = "WHERE run = 'asks' AND seq = 3"
     with connection:
-        connection.execute(
-            "UPDATE fact SET payload = CAST(replace(CAST(payload AS TEXT), '\"v\":', '\"v\":9') AS BLOB)"
-            " WHERE run = 'asks' AND seq = 3"
-        )
+        [columns] = connection.execute(f'SELECT seq, kind, node, visit, "on", "to", at, payload FROM fact {which}')
+        row = Row(*columns)
+        body = row.payload[0 if row.payload.startswith(b"{") else DIGITS :]  # the oldest have no checksum
+        newer = row._replace(payload=body.replace(b'"v":', b'"v":9'))
+        kept = newer if len(body) == len(row.payload) else summed_row("asks", newer)
+        connection.execute(f"UPDATE fact SET payload = ? {which}", (kept.payload,))
     connection.close()
     store = SqliteStore(file)
     with pytest.raises(StoreError, match=r"run 'asks' in .*: fact 3 of kind .*: a newer flowcore wrote it \(facts of"):
