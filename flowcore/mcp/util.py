@@ -1,4 +1,5 @@
-"""``MCPUtil``: servers' tools as function tools, for those who don't leave it to the agent."""
+"""``MCPUtil``: servers' tools as function tools, for those who don't leave it to the agent. Others know the options
+from here, too."""
 
 from __future__ import annotations
 
@@ -9,6 +10,11 @@ from flowcore.agents.context import RunContextWrapper
 from flowcore.agents.tools import FunctionTool, ToolErrorFunction, default_tool_error_function
 from flowcore.errors import UserError
 from flowcore.mcp.base import MCPServer
+from flowcore.mcp.options import MCPToolCustomDataContext as MCPToolCustomDataContext
+from flowcore.mcp.options import MCPToolMetaContext as MCPToolMetaContext
+from flowcore.mcp.options import ToolFilterContext as ToolFilterContext
+from flowcore.mcp.options import ToolFilterStatic as ToolFilterStatic
+from flowcore.mcp.options import create_static_tool_filter as create_static_tool_filter
 from flowcore.mcp.tools import MCPFunctionTool, invoke, make_tool
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ from flowcore.graph.outcomes import END, START, Ask, Goto, Of, Pause, Select
 from flowcore.graph.state import State
 from flowcore.machine.facts import Rested, Transition
 from flowcore.stores.base import Store
-from flowcore.testing import ManualClock, kill_everywhere
+from flowcore.testing import Crash, CrashingStore, ManualClock, kill_everywhere
 
 
 def one(fn: Any, *, state: Any = S, **edges: Any) -> Graph:
@@ -249,6 +249,36 @@ async def test_a_budget_without_an_edge_fails_the_run(store: Store) -> None:
     run = await start(graph, store=store, limits={"max_tokens": 15})
     with pytest.raises(LimitExceeded, match=r"max_tokens=15 is used up \(20\)"):
         await run
+
+
+@pytest.mark.parametrize("dies", [3, 4])
+async def test_what_was_spent_and_the_time_at_work_count_on_after_a_crash(store: Store, dies: int) -> None:
+    clock = ManualClock(0.0)
+
+    @node(limit=20)
+    async def turn(state: S, ctx: Any) -> str:
+        clock.advance(10)
+        ctx.spend(cost=0.5, total_tokens=10)
+        return "again"
+
+    graph = Graph("b", S, {START: turn, turn: {"again": turn, "ok": END}})
+    dying: Any = CrashingStore(store, dies)
+    with pytest.raises(Crash):
+        await (
+            await start(graph, store=dying, run_id="r", clock=clock, limits={"max_cost": 2, "max_tokens": 60})
+        ).drive()
+    await dying.bury()
+    run = await resume("r", graph, store=store, clock=clock)
+    with pytest.raises(LimitExceeded, match=r"max_cost=2 is used up \(2\)"):
+        await run
+    assert run.usage == {"cost": 2.0, "total_tokens": 40}
+    run = await resume("r", graph, store=store, clock=clock, limits={"max_cost": None})
+    with pytest.raises(LimitExceeded, match=r"max_tokens=60 is used up \(60\)"):
+        await run
+    again = await resume("r", graph, store=store, clock=clock, limits={"max_seconds": 75, "max_tokens": None})
+    with pytest.raises(LimitExceeded, match="max_seconds=75 have passed"):
+        await again
+    assert again.usage["total_tokens"] == 80  # an attempt that left no fact took no time
 
 
 async def test_days_that_a_person_took_are_no_use_of_the_time_budget() -> None:

@@ -12,6 +12,7 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 from signals_model import COURSE, DELAY, NAP, PATIENCE, Model, World
+from stores_postgres import LentStore
 
 from flowcore.engine.run import answer, load, resume, send, start
 from flowcore.errors import AlreadyResumed, NotOpen, NotPaused, UpdateError
@@ -273,6 +274,11 @@ class LifeInAFile(Life):
             self.folder.cleanup()
 
 
+class LifeInPostgres(Life):
+    def open_store(self) -> Any:
+        return LentStore()
+
+
 def _settings(examples: int) -> settings:
     return settings(
         max_examples=examples, stateful_step_count=30, deadline=None, database=None, derandomize=True,
@@ -286,3 +292,7 @@ def test_a_run_in_memory_does_what_the_model_says() -> None:
 
 def test_a_run_in_a_file_does_what_the_model_says() -> None:
     run_state_machine_as_test(LifeInAFile, settings=_settings(60))
+
+
+def test_a_run_in_postgres_does_what_the_model_says() -> None:
+    run_state_machine_as_test(LifeInPostgres, settings=_settings(10))

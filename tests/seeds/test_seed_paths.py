@@ -46,7 +46,7 @@ PATHS = {
     "lifecycle": "AgentHooks AgentHooksBase RunHooks RunHooksBase",
     "mcp": "MCPServer MCPServerManager MCPServerSse MCPServerStdio MCPServerStreamableHttp create_static_tool_filter",
     "mcp.server": "MCPServer MCPServerSse MCPServerStdio MCPServerStdioParams MCPServerStreamableHttp",
-    "mcp.util": "MCPUtil",
+    "mcp.util": "MCPUtil MCPToolMetaContext ToolFilterContext ToolFilterStatic create_static_tool_filter",
     "memory": "OpenAIConversationsSession SQLiteSession Session SessionABC SessionSettings",
     "memory.openai_conversations_session": "OpenAIConversationsSession",
     "memory.openai_responses_compaction_session": "OpenAIResponsesCompactionSession",
