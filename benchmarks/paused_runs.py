@@ -166,7 +166,7 @@ async def fill_postgres(dsn: str, where: str, copies: Copies, numbers: range) ->
     """Copy into a schema, and let the server look at what there is now, as it does by itself some time later."""
     import psycopg
 
-    from flowcore.stores.postgres_write import digest, utf8
+    from flowcore.stores.postgres_pack import digest, utf8
 
     def texts(values: Any) -> list[Any]:
         return [utf8(one) if isinstance(one, str) else one for one in values]

@@ -18,10 +18,12 @@ from flowcore.machine.facts import Fact
 from flowcore.stores import checks, postgres_read, postgres_rotation, postgres_write
 from flowcore.stores.base import Append, Claim, IndexRow, Letter, OpenRequest, Owner, Page, SessionItem
 from flowcore.stores.postgres_appends import Appends
+from flowcore.stores.postgres_group import Release, admission, admit_tree
 from flowcore.stores.postgres_line import Line
+from flowcore.stores.postgres_pack import Packed, pack, utf8
 from flowcore.stores.postgres_pool import Address, Pool
 from flowcore.stores.postgres_schema import Names
-from flowcore.stores.postgres_write import PRUNE_AT_ONCE, Packed, utf8
+from flowcore.stores.postgres_write import PRUNE_AT_ONCE
 from flowcore.stores.rotation import Renewal
 from flowcore.stores.sealing import Sealing, letter_place, sealed
 from flowcore.stores.verify import Kind, Verified, verify
@@ -138,10 +140,9 @@ class PostgresStore:
     async def admit(self, member: Append, owner: Owner, below: Sequence[Append] = ()) -> Claim:
         """Make a new root run, held by ``owner``, with the children ``below``. Raises RunExists, for a fork
         RunNotFound."""
-        for one in (member, *below):
-            checks.check_run_id(one.run)
-        packed, *children = [postgres_write.pack(one, self.sealing) for one in (member, *below)]
-        return await self._pool().do(postgres_write.admit(self._names, packed, owner, children))
+        if below:
+            return await self._pool().do(admit_tree(self._names, member, owner, below, self.sealing))
+        return await self._lane().admit(admission(member, owner, self.sealing))
 
     async def claim(self, run: str, owner: Owner) -> Claim:
         """Take the lease of a root run. Raises RunNotFound, RunConflict while it's held, UserError for a child."""
@@ -151,7 +152,7 @@ class PostgresStore:
     async def release(self, run: str, claim: Claim, known: int = 0) -> bool:
         """Give the lease of a root run back, unless more than ``known`` letters wait; whether it was given back."""
         checks.check_run_id(run)
-        return await self._pool().do(postgres_write.release(self._names, run, claim, known))
+        return await self._lane().release(Release(run, claim, known))
 
     def beat(self, owner: Owner) -> None:
         """Keep the owner's leases for another LEASE_SECONDS. Blocks; for a thread that has no event loop."""
@@ -168,7 +169,7 @@ class PostgresStore:
 
     def _pack(self, member: Append) -> Packed | FlowcoreError:
         try:
-            return postgres_write.pack(member, self.sealing)
+            return pack(member, self.sealing)
         except FlowcoreError as error:
             return error
 

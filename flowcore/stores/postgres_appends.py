@@ -1,29 +1,27 @@
-"""Appends of one event loop: whatever is ready when the connection is free goes in one transaction, whichever runs it
-belongs to. A tree has at most one append under way."""
+"""What one event loop appends, admits and gives back: whatever is ready when the connection is free goes in one
+transaction, whichever runs it belongs to. A tree has at most one append under way."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from flowcore.errors import StoreError
 from flowcore.stores.base import Claim
+from flowcore.stores.postgres_group import Admission, Answer, Batch, Entry, Release, write
+from flowcore.stores.postgres_pack import Packed
 from flowcore.stores.postgres_pool import TRIES, Pool, driver, is_crossed
-from flowcore.stores.postgres_write import Packed, append, is_ones_own
 
-Answers = list[Exception | None]
-
-GROUP_BATCHES = 500
-"""Batches that go in one transaction at most."""
+GROUP_ENTRIES = 500
+"""Entries that go in one transaction at most."""
 GROUP_BYTES = 8 * 1024 * 1024
-"""Bytes of payload after which a transaction takes no further batch."""
+"""Bytes of payload after which a transaction takes no further entry."""
 
 
 class _Waiting(NamedTuple):
-    batch: Sequence[Packed]
-    claim: Claim
-    future: asyncio.Future[Answers]
+    entry: Entry
+    future: asyncio.Future[Any]
 
 
 class Appends:
@@ -35,15 +33,30 @@ class Appends:
         self._queue: list[_Waiting] = []
         self._writer: asyncio.Task[None] | None = None
 
-    async def append(self, batch: Sequence[Packed], claim: Claim) -> Answers:
-        """Write a batch with whatever else is ready. Raises StoreError."""
+    async def append(self, members: Sequence[Packed], claim: Claim) -> list[Exception | None]:
+        """Write a batch with whatever else is ready: an answer for each member. Raises StoreError."""
+        answers: list[Exception | None] = await self._write_soon(Batch(members, claim))
+        return answers
+
+    async def admit(self, one: Admission) -> Claim:
+        """Admit a run with whatever else is ready. Raises RunExists, RunNotFound, RunConflict, StoreError."""
+        claim: Claim = await self._write_soon(one)
+        return claim
+
+    async def release(self, one: Release) -> bool:
+        """Give a lease back with whatever else is ready. Raises RunNotFound, RunConflict, StoreError."""
+        given: bool = await self._write_soon(one)
+        return given
+
+    def _write_soon(self, entry: Entry) -> asyncio.Future[Any]:
+        """Who is cancelled leaves at once; what was asked is done."""
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Answers] = loop.create_future()
-        self._queue.append(_Waiting(batch, claim, future))
+        future: asyncio.Future[Any] = loop.create_future()
+        self._queue.append(_Waiting(entry, future))
         if self._writer is None:
             self._writer = loop.create_task(self._write(), name="flowcore-postgres-append")
             self._writer.add_done_callback(self._ended)
-        return await future
+        return future
 
     async def close(self) -> None:
         """Write what waits and close the connections."""
@@ -56,13 +69,13 @@ class Appends:
         try:
             while self._queue:
                 group = self._take()
-                for one, answers in zip(group, await self._group(group), strict=True):
+                for one, answer in zip(group, await self._group([one.entry for one in group]), strict=True):
                     if one.future.done():  # its caller was cancelled
                         continue
-                    if isinstance(answers, Exception):
-                        one.future.set_exception(answers)
+                    if isinstance(answer, Exception):
+                        one.future.set_exception(answer)
                     else:
-                        one.future.set_result(answers)
+                        one.future.set_result(answer)
         except BaseException as error:  # the loop ends: nobody knows what was written
             for one in (*group, *self._queue):
                 if not one.future.done():
@@ -86,64 +99,77 @@ class Appends:
                     one.future.exception()
 
     def _take(self) -> list[_Waiting]:
-        """What goes in one transaction: of each tree at most one batch."""
+        """What goes in one transaction: about each tree at most one entry."""
         taken: list[_Waiting] = []
-        roots: set[str] = set()
+        names: set[str] = set()
         size = 0
         for one in self._queue:
-            if len(taken) == GROUP_BATCHES or size > GROUP_BYTES:
+            if len(taken) == GROUP_ENTRIES or size > GROUP_BYTES:
                 break
-            root = one.batch[0].member.root
-            if root in roots:
+            about = one.entry.about()
+            if not names.isdisjoint(about):
                 break
-            roots.update(member.member.root for member in one.batch)
-            size += sum(member.size for member in one.batch)
+            names |= about
+            size += one.entry.size
             taken.append(one)
         del self._queue[: len(taken)]
         return taken
 
-    async def _group(self, group: Sequence[_Waiting]) -> list[Answers | StoreError]:
+    async def _group(self, group: Sequence[Entry]) -> list[Answer]:
         """The answers for each of a group. What fails for one's own fault is parted from the others."""
-        error = await self._transaction(group)
-        if not isinstance(error, Exception):
-            return [*error]
-        if len(group) > 1 and (is_ones_own(error) or isinstance(error, driver().errors.LockNotAvailable)):
-            return [answers for one in group for answers in await self._group([one])]
-        if len(group) == 1 and is_ones_own(error):
-            [one] = group
-            if len(one.batch) == 1:
-                return [[self._told(error)]]
-            alone = [await self._group([_Waiting([member], one.claim, one.future)]) for member in one.batch]
-            answers: Answers = []
-            for [some] in alone:
-                if isinstance(some, StoreError):
-                    return [some]
-                answers += some
-            return [answers]
-        return [self._told(error) for _ in group]
+        answers = await self._transaction(group)
+        if not isinstance(answers, Exception):
+            return answers
+        parts = is_ones_own(answers) or isinstance(answers, driver().errors.LockNotAvailable)
+        if len(group) > 1 and parts:
+            return [answer for one in group for answer in await self._group([one])]
+        error = self._told(answers)
+        if is_ones_own(answers) and isinstance(group[0], Batch):
+            batch = group[0]
+            if len(batch.members) == 1:
+                return [[error]]
+            return [await self._apart(batch)]
+        return [self._told(answers) for _ in group]
 
-    async def _transaction(self, group: Sequence[_Waiting]) -> list[Answers] | Exception:
+    async def _apart(self, batch: Batch) -> Answer:
+        """Each member of a batch by itself."""
+        found: list[Exception | None] = []
+        for member in batch.members:
+            [some] = await self._group([Batch([member], batch.claim)])
+            if not isinstance(some, list):
+                return some
+            found += some
+        return found
+
+    async def _transaction(self, group: Sequence[Entry]) -> list[Answer] | Exception:
         """The group in one transaction, again after a lost connection: who finds it written has written it."""
         psycopg = driver()
+        unsure = False
         for tried in range(1, TRIES + 1):
             connection = None
             try:
                 connection = await self.pool.appender()
-                answers = await append(connection, self.pool.names, [(one.batch, one.claim) for one in group])
+                answers: list[Answer] = await write(connection, self.pool.names, group, unsure)
                 self.commits += 1
                 return answers
             except StoreError as error:
                 return error
-            except Exception as error:
-                problem: Exception = error
-                if not isinstance(error, psycopg.Error):
-                    raise
+            except psycopg.Error as error:
                 lost = connection is not None and self.pool.is_broken(connection)
-                if tried == TRIES or not (lost or is_crossed(problem)):
+                if tried == TRIES or not (lost or is_crossed(error)):
+                    problem: Exception = error
                     return problem
+                unsure = unsure or lost
         raise AssertionError
 
     def _told(self, error: Exception) -> StoreError:
         if isinstance(error, StoreError):
             return StoreError(error.message)
         return self.pool.address.error(error)
+
+
+def is_ones_own(error: Exception) -> bool:
+    """Whether a statement failed for what it was given, so that others' needn't fail with it."""
+    psycopg = driver()
+    kinds = (psycopg.DataError, psycopg.IntegrityError, psycopg.NotSupportedError, psycopg.errors.ProgramLimitExceeded)
+    return isinstance(error, kinds)

@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from flowcore.errors import StoreError, UserError
+from flowcore.stores.postgres_arrays import adapt
 from flowcore.stores.postgres_schema import Names, prepare
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ _ALIVE = {"keepalives_idle": 10, "keepalives_interval": 3, "keepalives_count": 3
 # stopped in mid-transaction keeps nobody waiting for long.
 SETTINGS = """
 SET default_transaction_isolation = 'read committed'; SET default_transaction_read_only = off;
-SET enable_seqscan = off; SET jit = off; SET plan_cache_mode = force_generic_plan;
+SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
+SET jit = off; SET plan_cache_mode = force_generic_plan;
 SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '10s'; SET statement_timeout = 0"""
 
 
@@ -162,6 +164,7 @@ class Pool:
                     one = await psycopg.AsyncConnection.connect(self.address.conninfo, autocommit=True)
                     assert one is not None
                     self._all.add(one)
+                    adapt(one)
                     await one.execute(SETTINGS)
                 async with self._ready:
                     if not self._prepared:

@@ -12,9 +12,10 @@ from flowcore.machine.facts import Fact
 from flowcore.machine.wire import Row
 from flowcore.stores import checks, checksums
 from flowcore.stores.base import IndexRow, Letter, OpenRequest, Owner, Page, SessionItem, is_gone
+from flowcore.stores.postgres_pack import text, utf8
 from flowcore.stores.postgres_pool import Connection, Job
-from flowcore.stores.postgres_schema import CLOCK, Names
-from flowcore.stores.postgres_write import text, utf8
+from flowcore.stores.postgres_schema import Names
+from flowcore.stores.postgres_steps import CLOCK
 from flowcore.stores.sealing import (
     Bound,
     Sealing,
@@ -81,6 +82,12 @@ _INDEXED = {
     "run_standing": ("run", "root = id", "standing, created, id"),
     "run_tree": ("run", "root >= ''::bytea", "root, created"),
     "run_due": ("run", "due IS NOT NULL AND root = id", "due"),
+    "run_called": (
+        "run",
+        "root = id AND letters > known AND standing IN ('running', 'waiting')",
+        "coalesce(due, created), id",
+    ),
+    "run_loose": ("run", "root = id AND standing = 'running' AND due IS NULL", "created, id"),
     "run_owner": ("run", "owner IS NOT NULL", "owner"),
     "run_base": ("run", "base IS NOT NULL", "base"),
     "kept_pkey": ("kept", "id >= ''::bytea", "id"),
@@ -251,7 +258,7 @@ def due(names: Names, now: float, limit: int) -> Job[list[str]]:
 
     async def job(connection: Connection, again: bool) -> list[str]:
         given = {"now": float(now), "alive": await _alive(connection, names), "limit": limit}
-        return [text(run) for run, _ in await _fetch(connection, names.sql(_DUE), given)]
+        return [text(run) for run, _ in await _fetch(connection, names.sql(DUE), given)]
 
     return job
 
@@ -389,14 +396,20 @@ AND CASE WHEN run.standing = 'running' THEN coalesce(
     (SELECT at FROM @.fact WHERE fact.run = run.id ORDER BY seq DESC LIMIT 1), run.updated
 ) ELSE run.updated END <= %(before)b
 ORDER BY run.created, run.id LIMIT %(limit)b"""
-_DUE = """
-SELECT run.id, coalesce(run.due, run.created) AS since FROM @.run WHERE run.id IN (
-    SELECT id FROM @.run WHERE due IS NOT NULL AND due <= %(now)b AND root = id
-    UNION SELECT id FROM @.run WHERE standing = 'running' AND due IS NULL AND root = id
-    UNION SELECT letter.root FROM @.letter JOIN @.run ON run.id = letter.root AND run.standing IN ('running', 'waiting')
-        GROUP BY letter.root HAVING count(*) > max(run.known)
-) AND (run.owner IS NULL OR run.owner <> ALL (%(alive)b::bytea[]))
-ORDER BY since, run.id LIMIT %(limit)b"""
+_FREE = "AND root = id AND (owner IS NULL OR owner <> ALL (%(alive)b::bytea[]))"
+# The first of each kind, by an index that holds them in their order: whatever else there is isn't looked at.
+DUE = f"""
+(
+    SELECT id, due AS since FROM @.run WHERE due IS NOT NULL AND due <= %(now)b {_FREE}
+    ORDER BY due, id LIMIT %(limit)b
+) UNION (
+    SELECT id, created FROM @.run WHERE standing = 'running' AND due IS NULL {_FREE}
+    ORDER BY created, id LIMIT %(limit)b
+) UNION (
+    SELECT id, coalesce(due, created) FROM @.run
+    WHERE letters > known AND standing IN ('running', 'waiting') {_FREE}
+    ORDER BY coalesce(due, created), id LIMIT %(limit)b
+) ORDER BY since, id LIMIT %(limit)b"""
 _REQUESTS = {
     True: """
 SELECT root, run, key, kind, data, schema, node, opened FROM @.request ORDER BY opened, run, key LIMIT %(limit)b""",

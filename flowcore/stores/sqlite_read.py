@@ -175,8 +175,8 @@ def find(connection: Connection, prefix: str, root: str | None, limit: int, path
 
 def due(connection: Connection, now: float, limit: int) -> list[str]:
     """Root runs that nobody holds and that have something to do."""
-    rows = connection.execute(_DUE, {"now": now, "alive": _alive(connection), "limit": limit})
-    return [run for (run,) in rows]
+    rows = connection.execute(DUE, {"now": now, "alive": _alive(connection), "limit": limit})
+    return [run for run, _ in rows]
 
 
 def abandoned(connection: Connection, limit: int, after: str | None, path: str) -> Page:
@@ -283,14 +283,20 @@ AND CASE WHEN run.standing = 'running' THEN coalesce(
     (SELECT at FROM fact WHERE fact.run = run.id ORDER BY seq DESC LIMIT 1), run.updated
 ) ELSE run.updated END <= :before
 ORDER BY run.created, run.id LIMIT :limit"""
-_DUE = """
-SELECT run.id FROM run WHERE run.id IN (
-    SELECT id FROM run WHERE due IS NOT NULL AND due <= :now AND root = id
-    UNION SELECT id FROM run WHERE standing = 'running' AND due IS NULL AND root = id
-    UNION SELECT letter.root FROM letter JOIN run ON run.id = letter.root AND run.standing IN ('running', 'waiting')
-        GROUP BY letter.root HAVING count(*) > max(run.known)
-) AND (run.owner IS NULL OR run.owner NOT IN (SELECT value FROM json_each(:alive)))
-ORDER BY coalesce(run.due, run.created), run.id LIMIT :limit"""
+_FREE = "AND root = id AND (owner IS NULL OR owner NOT IN (SELECT value FROM json_each(:alive)))"
+# The first of each kind, by an index that holds them in their order: whatever else there is isn't looked at.
+DUE = f"""
+SELECT * FROM (
+    SELECT id, due AS since FROM run INDEXED BY run_due WHERE due IS NOT NULL AND due <= :now {_FREE}
+    ORDER BY due, id LIMIT :limit
+) UNION SELECT * FROM (
+    SELECT id, created FROM run INDEXED BY run_loose WHERE standing = 'running' AND due IS NULL {_FREE}
+    ORDER BY created, id LIMIT :limit
+) UNION SELECT * FROM (
+    SELECT id, coalesce(due, created) FROM run INDEXED BY run_called
+    WHERE letters > known AND standing IN ('running', 'waiting') {_FREE}
+    ORDER BY coalesce(due, created), id LIMIT :limit
+) ORDER BY since, id LIMIT :limit"""
 _REQUESTS = {
     True: "SELECT root, run, key, kind, data, schema, node, opened FROM request ORDER BY opened, run, key LIMIT :limit",
     False: """

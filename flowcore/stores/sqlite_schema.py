@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -73,7 +74,22 @@ ALTER TABLE run ADD COLUMN sum INTEGER NOT NULL DEFAULT 0;
 
 _ASKED = "CREATE INDEX request_opened ON request (opened, run, key)"
 
-STEPS = (_TABLES, _HELD, _SUMS, _ASKED)
+# How many letters wait for a tree, at its root: so an index holds the runs that somebody should take up for them.
+_LETTERS = """
+ALTER TABLE run ADD COLUMN letters INTEGER NOT NULL DEFAULT 0;
+UPDATE run SET letters = (SELECT count(*) FROM letter WHERE letter.root = run.id) WHERE id IN (SELECT root FROM letter);
+CREATE TRIGGER letter_came AFTER INSERT ON letter BEGIN
+    UPDATE run SET letters = letters + 1 WHERE id = NEW.root;
+END;
+CREATE TRIGGER letter_went AFTER DELETE ON letter BEGIN
+    UPDATE run SET letters = letters - 1 WHERE id = OLD.root;
+END;
+CREATE INDEX run_called ON run (coalesce(due, created), id)
+WHERE root = id AND letters > known AND standing IN ('running', 'waiting');
+CREATE INDEX run_loose ON run (created, id) WHERE root = id AND standing = 'running' AND due IS NULL;
+"""
+
+STEPS = (_TABLES, _HELD, _SUMS, _ASKED, _LETTERS)
 """What leads from each version to the next, an empty file being version 0; the version stands in the file header's
 user version. A step is never changed once it was released. After the third, ``add_sums``: see ``checksums``."""
 
@@ -143,13 +159,23 @@ def _prepare(connection: sqlite3.Connection, path: str) -> None:
         raise StoreError(f"store file {path}: SQLite can't use its write-ahead log here (journal mode {mode!r})")
     connection.execute("BEGIN IMMEDIATE")
     for step in STEPS[_version(connection, path) :]:
-        for statement in step.split(";"):
+        for statement in _statements(step):
             connection.execute(statement)
         if step == _SUMS:
             add_sums(connection)
     connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version={len(STEPS)}")
     connection.execute("COMMIT")
+
+
+def _statements(script: str) -> Iterator[str]:
+    """The statements of a script. A trigger holds some of its own."""
+    text = ""
+    for part in script.split(";"):
+        text += part + ";"
+        if sqlite3.complete_statement(text):
+            yield text
+            text = ""
 
 
 def _version(connection: sqlite3.Connection, path: str) -> int:

@@ -174,9 +174,8 @@ _HOLDER = f"""
 SELECT run.root, run.owner, run.epoch, owner.host, owner.pid, owner.born
 FROM run LEFT JOIN owner ON owner.id = run.owner AND owner.expires > {NOW} WHERE run.id = ?"""
 _RELEASE = """
-UPDATE run SET owner = NULL, known = (SELECT count(*) FROM letter WHERE root = :run)
-WHERE id = :run AND root = :run AND epoch = :epoch AND owner IS NOT NULL
-AND (SELECT count(*) FROM letter WHERE root = :run) <= :known"""
+UPDATE run SET owner = NULL, known = letters
+WHERE id = :run AND root = :run AND epoch = :epoch AND owner IS NOT NULL AND letters <= :known"""
 _SWEEP = f"DELETE FROM owner WHERE expires < {NOW} - 86400.0"
 _RENEW = f"""
 INSERT INTO owner (id, host, pid, born, expires) VALUES (?, ?, ?, ?, {NOW} + ?)

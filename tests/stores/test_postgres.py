@@ -12,6 +12,7 @@ import traceback
 import uuid
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,10 @@ import pytest
 import stores_postgres
 from stores_postgres import Cutter, new_store, server
 
-from flowcore.errors import StoreError, UserError
-from flowcore.stores import PostgresStore, checksums, open_store, postgres_pool, postgres_read
-from flowcore.stores.base import IndexRow, Letter, SessionWrite
-from flowcore.testing.store_suite.making import asking, begin, member, move, owner, question, row
+from flowcore.errors import RunConflict, RunExists, RunNotFound, StoreError, UserError
+from flowcore.stores import PostgresStore, checksums, open_store, postgres_pool, postgres_read, postgres_steps
+from flowcore.stores.base import Claim, IndexRow, Letter, SessionWrite
+from flowcore.testing.store_suite.making import asking, begin, fork_of, member, move, owner, question, row
 
 ME, OTHER = owner("me"), owner("other")
 
@@ -73,7 +74,7 @@ async def _delete(store: PostgresStore) -> None:
 LOST: list[tuple[Callable[[PostgresStore], Any], bytes, int, dict[str, Any]]] = [
     (_append, b"SELECT 1\0", 1, {"facts": 2}),
     (_append_more, b"COMMIT\0", 0, {"facts": 3, "items": 1}),
-    (_admit, b"COMMIT\0", 0, {"facts": 3}),
+    (_admit, b"SELECT 1\0", 0, {"facts": 3}),
     (_claim, b"SELECT 1\0", 0, {"facts": 2}),
     (_release, b"SELECT 1\0", 1, {"facts": 1}),
     (_signal, b"SELECT 1\0", 0, {"facts": 1, "letters": 1}),
@@ -144,17 +145,51 @@ async def test_a_server_that_is_gone_is_a_store_error_and_once_it_is_back_all_go
 
 async def test_what_is_ready_at_the_same_time_shares_a_transaction() -> None:
     store = new_store()
-    runs = [f"r{number}" for number in range(200)]
-    claims = await asyncio.gather(*(store.admit(begin(run), ME) for run in runs))
-    before = store._lane().commits
+    await store.due(0.0)
+    lane = store._lane()
 
-    async def turns(run: str, claim: Any) -> None:
+    async def whole(run: str) -> None:
+        claim = await store.admit(begin(run), ME)
         for seq in range(1, 6):
             assert await store.append([member(run, move(seq))], claim) == [None]
+        ended = member(run, move(6), index=row(run, standing="done"), writes=[SessionWrite("s", 6, [run])])
+        assert await store.append([ended], claim) == [None]
+        assert await store.release(run, claim)
 
-    await asyncio.gather(*map(turns, runs, claims))
-    assert store._lane().commits - before <= 20  # for 1,000 appends
-    assert [len(await store.read(run)) for run in runs[:3]] == [6, 6, 6]
+    runs = [f"r{number}" for number in range(200)]
+    await asyncio.gather(*map(whole, runs))
+    assert lane.commits <= 25  # for 1,600 admissions, appends and releases
+    assert [len(await store.read(run)) for run in runs[:3]] == [7, 7, 7]
+    assert {one.item for one in await store.session_items("s")} == set(runs)
+    await store.close()
+
+
+async def test_of_what_shares_a_transaction_only_what_is_refused_is_refused() -> None:
+    store = new_store()
+    runs = ["kept", "stale", "asked", "base"]
+    claims = {run: await store.admit(begin(run), ME) for run in runs}
+    assert await store.append([member("base", move(1))], claims["base"]) == [None]
+    assert await store.release("base", claims["base"])
+    assert await store.signal(Letter("asked", "1", "input"))
+    stale = replace(claims["stale"], epoch=9)
+    answers = await asyncio.gather(
+        store.admit(begin("new"), ME),
+        store.admit(begin("kept"), ME),
+        store.admit(fork_of("fork", "base", 1), ME),
+        store.admit(fork_of("long", "base", 2), ME),
+        store.admit(fork_of("none", "nobody", 2), ME),
+        store.append([member("stale", move(1)), asking("stale", 2, "q")], stale),
+        store.append([asking("asked", 1, "q"), member("asked", move(2)), member("asked", move(9))], claims["asked"]),
+        store.release("base", claims["base"]),
+        store.release("nobody", claims["base"]),
+        return_exceptions=True,
+    )
+    told = [[*map(type, one)] if isinstance(one, list) else type(one) for one in answers]
+    no = RunConflict
+    assert told == [Claim, RunExists, Claim, no, RunNotFound, [no, no], [type(None), type(None), no], no, RunNotFound]
+    assert [await store.release("asked", claims["asked"], known) for known in (0, 1)] == [False, True]
+    assert [len(await store.read(run)) for run in ("new", "fork", "kept", "stale", "asked")] == [1, 3, 1, 1, 3]
+    assert [one.run for one in await store.requests()] == ["asked"]
     await store.close()
 
 
@@ -365,11 +400,44 @@ async def test_a_newer_schema_is_refused_and_both_versions_are_named() -> None:
     await store.due(0.0)
     await store.close()
     server().ask(f'UPDATE "{store._names.schema}".flowcore_store SET version = 7')
-    with pytest.raises(StoreError, match=r"newer flowcore wrote it \(schema 7, this one knows 2\)"):
+    with pytest.raises(StoreError, match=r"newer flowcore wrote it \(schema 7, this one knows 3\)"):
         await store.due(0.0)
     server().ask(f'UPDATE "{store._names.schema}".flowcore_store SET version = 1')
     with pytest.raises(StoreError, match="schema version 1, from before flowcore's first release"):
         await store.due(0.0)
+    await store.close()
+
+
+async def test_a_schema_of_the_version_before_is_brought_up_to_date_and_serves_older_processes_on() -> None:
+    made, store = new_store(), new_store()
+    claim = await made.admit(begin("called"), ME)
+    assert await made.append([member("called", move(1), index=row("called", standing="waiting"))], claim) == [None]
+    await made.release("called", claim)
+    await made.admit(begin("held", at=90.0), owner("far"))
+    assert await made.signal(Letter("called", "1", "input"))
+    await made.close()
+    names, old = made._names, store._names
+    server().ask(f'CREATE SCHEMA "{old.schema}"; ' + old.script(postgres_steps.STEPS[1]).decode())
+    for table in ("fact", "run", "owner", "letter"):
+        columns = "SELECT column_name FROM information_schema.columns WHERE table_schema = %s AND table_name = %s"
+        there = ", ".join(f'"{name}"' for (name,) in server().ask(columns, old.schema, table))
+        server().ask(
+            f"INSERT INTO {old.table(table)} ({there}) OVERRIDING SYSTEM VALUE SELECT {there} FROM {names.table(table)}"
+        )
+    assert await store.due(0.0) == ["called"]
+    claim = await store.claim("called", ME)
+    assert await store.append([member("called", move(2), consumed=["1"])], claim) == [None]
+    assert await store.release("called", claim)
+    assert await store.due(0.0) == []
+    schema = f'"{old.schema}"'
+    sent = f"SELECT {schema}.signal('called', '2', 'input', NULL, 1.0, '00000000null')"
+    assert server().ask(sent) == [("sent",)]  # by a process that connected before the migration
+    assert await store.due(0.0) == ["called"]
+    assert (await store.claim("called", ME)).epoch == 3
+    given = f"SELECT given FROM {schema}.release('called', 3, 1)"
+    assert server().ask(given) == [(True,)]
+    assert await store.due(0.0) == []
+    assert [fact.seq for fact in await store.read("called")] == [0, 1, 2]
     await store.close()
 
 

@@ -14,7 +14,7 @@ from flowcore.stores.checksums import changing_sum, fixed_sum
 ASKED = [
     (postgres_read.RUNS[True, True], {"run_latest"}),
     (postgres_read.RUNS[True, False], {"run_standing"}),
-    (postgres_read._DUE, {"run_due", "run_standing"}),
+    (postgres_read.DUE, {"run_due", "run_loose", "run_called"}),
     (postgres_read._WAITING.replace("%b", "%(owner)b"), {"run_owner"}),
     (postgres_read.ABANDONED, {"run_standing", "run_owner"}),
     (postgres_read._FIND[True], {"run_pkey"}),

@@ -99,20 +99,36 @@ async def test_a_newer_flowcores_file_is_refused(sqlite: SqliteStore) -> None:
         await sqlite.get("r")
 
 
-async def test_a_file_of_an_earlier_version_is_brought_up_to_date(sqlite: SqliteStore) -> None:
+@pytest.mark.parametrize("version", [1, 4])
+async def test_a_file_of_an_earlier_version_is_brought_up_to_date(sqlite: SqliteStore, version: int) -> None:
     await sqlite.admit(begin("r"), dead_owner("dead"))
+    claim = await sqlite.admit(begin("called"), ME)
+    assert await sqlite.append([member("called", move(1), index=row("called", standing="waiting"))], claim) == [None]
+    await sqlite.release("called", claim)
+    assert await sqlite.signal(Letter("called", "1", "input"))
     await sqlite.close()
     with file_of(sqlite) as connection:
-        for index in ("run_held", "request_opened"):
+        connection.execute("DROP TRIGGER letter_came")
+        connection.execute("DROP TRIGGER letter_went")
+        later = {4: (["run_called", "run_loose"], ["letters"])}
+        later[1] = (["run_held", "request_opened", *later[4][0]], ["head", "fixed", "sum", "letters"])
+        for index in later[version][0]:
             connection.execute(f"DROP INDEX {index}")
-        for column in ("head", "fixed", "sum"):
+        for column in later[version][1]:
             connection.execute(f"ALTER TABLE run DROP COLUMN {column}")
-        connection.execute("UPDATE fact SET payload = substr(payload, 9)")  # without its checksum
-        connection.execute("PRAGMA user_version=1")
+        if version == 1:  # without their checksums
+            connection.execute("UPDATE fact SET payload = substr(payload, 9)")
+            connection.execute("UPDATE letter SET value = substr(value, 9)")
+        connection.execute(f"PRAGMA user_version={version}")
     assert [index.run for index in (await sqlite.abandoned()).runs] == ["r"]
     assert len(await sqlite.read("r")) == 1
+    assert await sqlite.due(0.0) == ["called", "r"]
+    claim = await sqlite.claim("called", ME)
+    assert await sqlite.append([member("called", move(2), consumed=["1"])], claim) == [None]
+    assert await sqlite.release("called", claim)
+    assert await sqlite.due(0.0) == ["r"]
     with file_of(sqlite) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (4,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (5,)
 
 
 async def test_a_directory_is_made_and_a_file_in_its_place_is_an_error(tmp_path: Path) -> None:
@@ -511,7 +527,7 @@ async def test_lists_are_found_by_an_index_and_read_no_journal(sqlite: SqliteSto
         for sql in (
             *operators,
             *sqlite_read._RUNS.values(),
-            sqlite_read._DUE,
+            sqlite_read.DUE,
             sqlite_read._WAITING.replace("?", ":run"),
         ):
             plan = "\n".join(row[3] for row in connection.execute("EXPLAIN QUERY PLAN " + sql, given))

@@ -18,8 +18,12 @@ from flowcore.stores.sqlite_schema import open_file
 
 SQL = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b")
 MANY = ("run", "fact", "request", "session_item", "kept")
-FEW = ("run USING INDEX run_held", "request USING INDEX request_opened")
-"""What may be read from its beginning: runs that somebody holds; requests in their order, up to a limit."""
+FEW = (
+    "run USING INDEX run_held", "run USING INDEX run_loose", "run USING INDEX run_called",
+    "request USING INDEX request_opened",
+)  # fmt: skip
+"""What may be read from its beginning: runs that somebody holds, that should move, or that are called; requests in
+their order; the latter three up to a limit."""
 
 
 def texts(value: Any) -> Iterator[str]:
