@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 from flowcore.machine.wire import Row
 from flowcore.stores.base import IndexRow
+from flowcore.stores.postgres_pack import optional, text, utf8
 from flowcore.stores.postgres_pool import Connection, Job, Pool
 from flowcore.stores.postgres_schema import Names
-from flowcore.stores.postgres_pack import optional, text, utf8
 from flowcore.stores.rotation import AT_ONCE, BYTES, Renewal
 from flowcore.stores.sealing import Bound, fact_place, item_place, letter_place, named, request_place
 

@@ -88,7 +88,7 @@ async def test_a_run_whose_disk_is_full_rests_with_its_place_kept_and_goes_on_wh
     with pytest.raises(GIVEN_UP, match="full"):
         await run.drive()
     assert 3 < len(done) < STEPS
-    with pytest.raises(GIVEN_UP, match="full|held by this process"):  # where the lease couldn't even be given back
+    with pytest.raises(GIVEN_UP, match=r"full|held by this process"):  # where the lease couldn't even be given back
         await resume("r", filling(done), store=store)
     await asyncio.to_thread(subprocess.run, ["mount", "-o", "remount,size=20m", small_disk], check=True)
     monkeypatch.undo()
