@@ -50,6 +50,7 @@ SQL = ("execute", "executemany", "executescript")
 HELPERS = {"stores/postgres_read.py": "_fetch", "stores/sqlite_sums.py": "_pages"}
 """Who hands a statement through, its second argument: that is looked at where they're called."""
 STATIC = {
+    "stores/postgres_line.py": "what `postgres_write.beat` gives, static text",
     "stores/postgres_schema.py": "CREATE SCHEMA with the quoted name, and statements with it in the place of '@'",
     "stores/sqlite_schema.py": "the steps of STEPS, and pragmas with constants",
     "sessions/sqlite_tables.py": "names of tables that `checked_tables` has admitted",

@@ -70,6 +70,8 @@ def test_no_statement_looks_at_all_runs_facts_or_requests(module: ModuleType, tm
     connection = open_file(str(tmp_path / "runs.db"), "NORMAL", 1.0)
     asked = 0
     for sql in statements(module):
+        if sql == sqlite_read._LOST:
+            continue  # verify reads everything
         plan = plan_of(connection, sql)
         asked += bool(plan)
         for told in plan:
