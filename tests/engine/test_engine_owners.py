@@ -6,8 +6,10 @@ Time is moved by hand: the process's lease clock goes on, and the store's record
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ import pytest
 from engine_graphs import S
 from stores_postgres import LentStore, server
 
-from flowcore.engine import heartbeat, lease
+from flowcore.engine import heartbeat, lease, log
 from flowcore.engine.run import resume, start
 from flowcore.errors import RunConflict, StoreError
 from flowcore.graph.graph import Graph
@@ -60,8 +62,17 @@ def age(store: Any, seconds: float) -> None:
 def hours(monkeypatch: pytest.MonkeyPatch) -> Hours:
     made = Hours()
     monkeypatch.setattr(heartbeat, "lease_time", lambda: made.now)
+    monkeypatch.setattr(heartbeat, "LOOK_SECONDS", 3600.0)  # it beats when the loop says so
     monkeypatch.setattr(lease, "WATCH_SECONDS", 0.001)
     return made
+
+
+@pytest.fixture
+def logged(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the engine's log says, as it comes."""
+    said: list[str] = []
+    monkeypatch.setattr(log, "SINKS", [lambda level, event, fields: said.append(event)])
+    return said
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -292,6 +303,146 @@ async def test_nothing_starts_while_nobody_knows_whose_the_run_is(shared: Any, h
     cut.cut = False
     hours.now += 1
     assert (await shared.get("r")).standing == "running"
+
+
+def blocked_until(what: Callable[[], Any]) -> None:
+    """Stand in the event loop's way."""
+    for _ in range(10_000):
+        if what():
+            return
+        time.sleep(0.001)
+    raise AssertionError("it didn't come to that")
+
+
+async def test_a_node_that_blocks_the_event_loop_for_ten_minutes_isnt_started_twice(
+    shared: Any, hours: Hours, logged: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+    monkeypatch.setattr(heartbeat, "LOOK_SECONDS", 0.001)
+
+    async def held() -> None:
+        store = again(shared)
+        assert (await store.abandoned()).runs == []
+        with pytest.raises(RunConflict):
+            await store.claim("r", SOMEBODY)
+        await store.close()
+
+    async def block(state: S, ctx: Any) -> dict[str, Any]:
+        calls.append(1)
+        heart = beating(shared)
+        for minute in range(10):
+            for _ in range(10):
+                hours.pass_by(6)
+                blocked_until(lambda: heart.trusted == hours.now)
+            if minute in (0, 9):
+                elsewhere(held)
+        return {"n": await ctx.once("then", lambda: 7)}
+
+    run = await start(one(block), store=shared, run_id="r")
+    assert (await run).output["n"] == 7
+    assert calls == [1]
+    assert logged.count("event loop blocked") == 1
+
+
+async def test_a_heartbeat_that_wakes_up_before_its_event_loop_doesnt_let_an_effect_start_on_a_lost_run(
+    shared: Any, hours: Hours, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    breaks: list[int] = [1]
+    beats: list[int] = []
+    runs, beat = threading.Event(), shared.beat
+
+    def stopped(owner: Owner) -> None:
+        runs.wait()  # the process is stopped
+        beat(owner)
+        beats.append(1)
+
+    async def work(state: S, ctx: Any) -> dict[str, Any]:
+        await ctx.once("a", lambda: calls.append("a"))
+        if breaks.pop() if breaks else False:
+            shared.beat = stopped
+            hours.pass_by(LEASE_SECONDS * 4)
+            elsewhere(lambda: _resumed(again(shared), work))
+            runs.set()
+            blocked_until(lambda: len(beats) >= 2)  # both late: the run isn't asked about before the loop does it
+        await ctx.once("b", lambda: calls.append("b"))
+        return {"n": 7}
+
+    monkeypatch.setattr(heartbeat, "LOOK_SECONDS", 0.001)
+    run = await start(one(work), store=shared, run_id="r")
+    with pytest.raises(RunConflict, match="couldn't renew its lease for 60 s"):
+        await run.drive()
+    assert calls == ["a", "b"], "the second one by who took the run over"
+
+
+def hearts() -> set[threading.Thread]:
+    return {one for one in threading.enumerate() if one.name == "flowcore-heartbeat"}
+
+
+async def test_the_heartbeats_thread_ends_with_the_last_lease(shared: Any) -> None:
+    before = hearts()
+    held = [await start(one(_nothing), store=shared) for _ in range(3)]
+    (mine,) = hearts() - before
+    for run in held:
+        assert mine.is_alive()
+        await run
+    await shared.close()
+    await asyncio.to_thread(mine.join, 10)
+    assert not mine.is_alive()
+    assert (await (await start(one(_nothing), store=shared))).standing == "done"
+
+
+@pytest.mark.parametrize("how", ["the loop ends", "the loop is closed", "the handle is dropped", "tasks are cancelled"])
+def test_the_heartbeats_thread_ends_with(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = hearts()
+    monkeypatch.setattr(heartbeat, "LOOK_SECONDS", 0.01 if how == "the loop is closed" else 3600.0)
+    store = SqliteStore(tmp_path / "runs.db")
+    begin: Callable[[], Coroutine[Any, Any, Any]] = lambda: start(one(_nothing), store=store, run_id="r")  # noqa: E731
+    loop = asyncio.new_event_loop()
+    run = asyncio.run(begin()) if how == "the loop ends" else loop.run_until_complete(begin())
+    (mine,) = hearts() - before or {threading.current_thread()}
+    if how == "the handle is dropped":
+        del run
+    elif how == "tasks are cancelled":
+        loop.run_until_complete(_cancel_all())
+    elif how == "the loop is closed":
+        keeping = asyncio.all_tasks(loop)
+        loop.close()
+    if mine is not threading.current_thread():
+        mine.join(10)
+    assert hearts() == before
+    if how == "tasks are cancelled":  # and begins again where it's missed
+        assert loop.run_until_complete(_renewed(run, store))
+    if how == "the loop is closed":
+        for task in keeping:
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+    else:
+        loop.run_until_complete(_cancel_all())
+        loop.close()
+    asyncio.run(store.close())
+
+
+async def _cancel_all() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+
+
+async def _renewed(run: Any, store: Any) -> bool:
+    await run._tree.holder.renew()
+    assert beating(store).sure
+    return bool((await run).standing == "done")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there's no fork here")
+async def test_a_forked_process_has_neither_the_heartbeat_nor_the_lease(shared: Any) -> None:
+    run = await start(one(_nothing), store=shared, run_id="r")
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if run._tree.claim is None and not hearts() and not lease._HELD else 1)
+    assert os.waitstatus_to_exitcode((await asyncio.to_thread(os.waitpid, child, 0))[1]) == 0
+    assert (await run).standing == "done"
 
 
 READS: dict[str, Callable[[Any], Coroutine[Any, Any, Any]]] = {
