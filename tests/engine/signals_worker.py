@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import sys
 import time
 from typing import Any
@@ -14,6 +15,7 @@ from flowcore.errors import NotOpen
 from flowcore.stores.postgres import PostgresStore
 from flowcore.stores.sqlite import SqliteStore
 from flowcore.testing import ScriptedModel, function_call
+from flowcore.testing.faults.watching import short_leases
 
 
 def opened(where: str) -> Any:
@@ -41,16 +43,46 @@ def busy() -> str:
     return "computed"
 
 
+LEASE = 2.0
+"""Seconds that the leases of who blocks last."""
+
+
+@function_tool
+async def blocking() -> str:
+    """Block the event loop until a line comes."""
+    print("inside", flush=True)
+    while not select.select([sys.stdin], [], [], 0)[0]:
+        time.sleep(0.05)  # noqa: ASYNC251 - that is what it shows
+    print("computed", flush=True)
+    return "computed"
+
+
 def agent(tool: str) -> Agent:
     """One that calls a tool, and would then say so."""
-    return Agent(name="worker", tools=[patient, busy], model=ScriptedModel([function_call(tool, "{}"), "done"]))
+    return Agent(
+        name="worker", tools=[patient, busy, blocking], model=ScriptedModel([function_call(tool, "{}"), "done"])
+    )
 
 
 async def drive(where: str, tool: str) -> None:
     """Begin a run and say how it ended."""
+    if tool == "blocking":
+        short_leases(LEASE)
     store = opened(where)
     run = await start(agent(tool), "go", store=store, run_id="r")
     print(await run.drive(), flush=True)
+    await store.close()
+
+
+async def several(where: str, count: str) -> None:
+    """Begin so many runs at once, and say how each ended."""
+    store = opened(where)
+
+    async def one(number: int) -> None:
+        run = await start(agent("patient"), "go", store=store, run_id=f"r{number}")
+        print(await run.drive(), flush=True)
+
+    await asyncio.gather(*map(one, range(int(count))))
     await store.close()
 
 
@@ -70,4 +102,4 @@ async def say(where: str, value: str) -> None:
 
 if __name__ == "__main__":
     what, place, said = sys.argv[1:]
-    asyncio.run({"drive": drive, "say": say}[what](place, said))
+    asyncio.run({"drive": drive, "several": several, "say": say}[what](place, said))
