@@ -9,11 +9,10 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from flowcore.agents.items import text_of
 from flowcore.cli import words
 from flowcore.cli.asking import question
 from flowcore.cli.screen import Screen
-from flowcore.cli.story import items_of, told
+from flowcore.cli.story import items_of, text_of, told
 from flowcore.engine.events import Committed, Emitted, Event
 from flowcore.engine.run import Run
 from flowcore.graph.node import RETRY
@@ -142,7 +141,7 @@ class Live:
         hushed = fact.node == "call_model" and self._secrets.is_hushed(run)
         for item in items:
             if hushed and item.get("role") == "assistant":
-                self._say(run, f"  {words.clean(text_of(dict(item)))}", "bold")
+                self._say(run, f"  {words.clean(text_of(item))}", "bold")
             call = (run, str(item.get("call_id")))
             if item.get("type") == "function_call" and call not in self._calls:
                 self._calls[call] = str(item.get("name"))

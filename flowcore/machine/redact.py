@@ -194,7 +194,8 @@ class Redactor:
             self._arguments[tool] = self._arguments.get(tool, frozenset()) | frozenset(names)
         self._outputs.update(told.get("outputs", ()))
         if "replies" in told:
-            self._replies[run] = {agent: frozenset(names) for agent, names in told["replies"].items()}
+            agents = self._replies.setdefault(run, {})
+            agents.update({agent: frozenset(names) for agent, names in told["replies"].items()})
             self._fields = self._fields.union(*self._replies[run].values())
         if told.get("agent"):
             self._agent[run] = told["agent"]

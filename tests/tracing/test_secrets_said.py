@@ -27,7 +27,9 @@ from flowcore import (
     Runner,
     Secret,
     State,
+    answer,
     function_tool,
+    resume,
     start,
 )
 from flowcore.cli.hints import Hints
@@ -274,7 +276,7 @@ async def test_secret_arguments_and_outputs_of_an_mcp_servers_tools_are_shown_no
     assert result.final_output == f"It was {PASSWORD}, and it's {TOKEN}."
     facts = await store.read("r")
     assert [fact.value for fact in facts if getattr(fact, "secret", None)] == [
-        {"arguments": {"unlock": ["password"]}, "outputs": ["fetch"]}
+        {"arguments": {"unlock": ["password"]}, "outputs": ["fetch"], "agent": "A"}
     ]
     shown = looked.all() + await seen_by_command_line(store, "r") + repr(result.new_items)
     shown += repr([span.export() for span in spans_of(facts, agent())])
@@ -290,3 +292,24 @@ async def test_the_error_of_an_mcp_tools_call_does_not_tell_its_arguments(looked
     store = MemoryStore()
     await Runner.run(Agent(name="A", model=model, mcp_servers=[Vaults()]), "go", store=store, run_id="r")
     assert "MARKER" not in looked.all() + await seen_by_command_line(store, "r")
+
+
+async def test_marks_that_are_newer_than_a_run_hold_from_its_next_turn_on(looked: Looked, tmp_path: Path) -> None:
+    @function_tool(needs_approval=True)
+    def wait() -> str:
+        """Wait."""
+        return "waited"
+
+    def agent(*tools: Any, **more: Any) -> Agent:
+        calls = [function_call("wait", {}), function_call("log_in", {"password": PASSWORD})]
+        return Agent(name="A", model=ScriptedModel.by_turn([*calls, ACCOUNT]), tools=[wait, *tools], **more)
+
+    store = SqliteStore(tmp_path / "runs.db")
+    await Runner.run(agent(), "go", store=store, run_id="r")
+    [asked] = await store.requests("r")
+    await answer(store, "r", asked.key, True)
+    result = await (await resume("r", agent(log_in, output_type=Account), store=store, context=None))
+    assert result.output["password"] == PASSWORD
+    assert sum(getattr(fact, "secret", None) == "marks" for fact in result.facts) == 1
+    assert "MARKER" not in looked.all() + await seen_by_command_line(store, "r")
+    await store.close()

@@ -192,9 +192,10 @@ async def _resolve(
     tools: Sequence[Any]
     if agent.mcp_servers:
         listed = await listed_tools(ctx, options, agent, wrapper)
-        await mark_secrets(ctx, listed)
+        await mark_secrets(ctx, agent, listed)
         tools = await offered(listed, wrapper, agent)
     else:
+        await mark_secrets(ctx, agent, agent.tools)
         tools = agent.tools if always_offered(agent.tools) else await offered(agent.tools, wrapper, agent)
     handoffs = agent.resolved_handoffs
     if handoffs and not always_offered(handoffs):

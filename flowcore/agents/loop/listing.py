@@ -44,20 +44,23 @@ async def listed_tools(
     return found
 
 
-async def mark_secrets(ctx: Context, tools: Sequence[Any]) -> None:
-    """Write down what is secret of tools that the run's first fact couldn't know of, before the model may call one."""
-    found = tool_secrets(tools)
-    if not (found["arguments"] or found["outputs"]):
+async def mark_secrets(ctx: Context, agent: AgentSpec[Any], tools: Sequence[Any]) -> None:
+    """Write down, before the model is called, what is secret of an agent and its tools that the journal doesn't tell
+    yet: of tools that were found or given since the run began, and of marks that are newer than the run."""
+    seen = ctx.scratch.setdefault(KEY, {})
+    if seen.get(agent.name) == tools:
         return
-    known = {**(ctx.meta or {}).get(KEY, {})}
-    arguments, outputs = dict(known.get("arguments", {})), set(known.get("outputs", ()))
-    for fact in ctx.journal:
-        if type(fact) is Effect and fact.secret == "marks":
-            arguments.update(fact.value["arguments"])
-            outputs.update(fact.value["outputs"])
-    new = {
-        "arguments": {name: one for name, one in found["arguments"].items() if arguments.get(name) != one},
-        "outputs": sorted(set(found["outputs"]) - outputs),
-    }
-    if new["arguments"] or new["outputs"]:
-        await ctx.mark_secret(KEY, new)
+    seen[agent.name] = list(tools)
+    fields = sorted(agent.output_schema.secret_fields())
+    found = {**tool_secrets(tools), "replies": {agent.name: fields} if fields else {}}
+    if not any(found.values()):
+        return
+    told = [(ctx.meta or {}).get(KEY, {})]
+    told += [fact.value for fact in ctx.journal if type(fact) is Effect and fact.secret == "marks"]
+    outputs = set(found["outputs"]).difference(*(one.get("outputs", ()) for one in told))
+    new: dict[str, Any] = {"outputs": sorted(outputs)}
+    for kind in ("arguments", "replies"):
+        known = {name: names for one in told for name, names in one.get(kind, {}).items()}
+        new[kind] = {name: names for name, names in found[kind].items() if known.get(name) != names}
+    if any(new.values()):
+        await ctx.mark_secret(KEY, {**{kind: one for kind, one in new.items() if one}, "agent": agent.name})

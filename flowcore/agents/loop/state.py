@@ -168,14 +168,16 @@ class Crew:
     agents: dict[str, AgentSpec[Any]]
     shown: Shown | None = None
 
-    @cached_property
+    @property
     def secrets(self) -> dict[str, Any]:
         """What is secret of the declared tools and of what the agents say, as ``machine.redact.marks`` takes it."""
-        tools = [tool for agent in self.agents.values() for tool in agent.tools]
-        replies = {name: sorted(agent.output_schema.secret_fields()) for name, agent in self.agents.items()}
-        return {
-            **tool_secrets(tools), "replies": {name: one for name, one in replies.items() if one}, "agent": self.first,
-        }  # fmt: skip
+        replies = {name: agent.output_schema.secret_fields() for name, agent in self.agents.items()}
+        said = {name: sorted(one) for name, one in replies.items() if one}
+        return {**self._tool_secrets, "replies": said, "agent": self.first}
+
+    @cached_property
+    def _tool_secrets(self) -> dict[str, Any]:
+        return tool_secrets([tool for agent in self.agents.values() for tool in agent.tools])
 
     def output(self, values: Mapping[str, Any]) -> Any:
         """The run's output as JSON: of the last agent's output type where it has one, else text."""
