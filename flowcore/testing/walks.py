@@ -19,7 +19,8 @@ async def journals(store: Store, root: str) -> dict[str, list[Fact]]:
     while True:
         page = await store.runs(root=root, limit=200, after=after)
         for row in page.runs:
-            found.setdefault(row.run, await store.read(row.run))
+            if row.run not in found:
+                found[row.run] = await store.read(row.run)
         after = page.after
         if after is None:
             return found

@@ -224,7 +224,7 @@ async def test_a_fork_reads_what_it_shares_and_no_other_runs_facts_in_its_place(
 # Keys
 
 
-@pytest.mark.parametrize("key", [OTHER, lambda id: OTHER])
+@pytest.mark.parametrize("key", [OTHER, lambda id: OTHER], ids=["text", "function"])
 async def test_another_key_opens_nothing(tampered: Tampered, key: Any) -> None:
     store = sqlite_at(tampered.folder, key, key_id="mine" if callable(key) else None)
     with pytest.raises(StoreError, match=r"fact 0 .*(which isn't given|can't be opened with key)"):

@@ -463,6 +463,8 @@ class Reopened(Way):
         self.openings = self.went = self.idle = 0
         self.done: list[tuple[set[str], int]] = []
         """For each opening but the first: the keys of what was finished then, and how much had been executed."""
+        self.left: dict[str, list[Fact]] = {}
+        """The journals as the last process left them."""
         if self.outside.store is None:
             self.outside.store = MemoryStore(keep_bytes=True)
 
@@ -478,7 +480,7 @@ class Reopened(Way):
         assert bytes_left is not None
         kills = iter(self.kills if self.kills is not None else ())
         for _ in range(400):
-            after = next(kills, NEVER) if self.kills is not None else await self.next()
+            after = next(kills, NEVER) if self.kills is not None else self.next()
             over = False
             async with process(bytes_left, after) as mortal:
                 self.outside.living = mortal._alive
@@ -490,27 +492,26 @@ class Reopened(Way):
 
     async def ended(self) -> None:
         """A process is over, the next one begins."""
+        assert self.outside.store is not None
         self.openings += 1
-        self.done.append((await self.finished(), len(self.outside.executed)))
+        self.left = await journals(self.outside.store, ID)
+        self.done.append((self.finished(), len(self.outside.executed)))
         self.world = World(self.script, self.outside)
 
-    async def next(self) -> int:
+    def next(self) -> int:
         """After how many facts the next process is gone: after the first one; but after more where that only said
         again what was begun, asked in doubt or resumed, or no process would ever get anywhere."""
-        assert self.outside.store is not None
         if self.openings == 0:
             return 1
-        found = await journals(self.outside.store, ID)
-        went = sum(map(goes_on, (fact for facts in found.values() for fact in facts)))
+        went = sum(map(goes_on, (fact for facts in self.left.values() for fact in facts)))
         self.idle = 1 if went > self.went else self.idle + 1
         self.went = went
         return self.idle
 
-    async def finished(self) -> set[str]:
+    def finished(self) -> set[str]:
         """The idempotency keys of what the journals have."""
-        assert self.outside.store is not None
         found = set()
-        for run, facts in (await journals(self.outside.store, ID)).items():
+        for run, facts in self.left.items():
             for fact in facts:
                 if isinstance(fact, Effect):
                     found.add(f"{run}/{fact.node}.{fact.visit}/{fact.key}")
