@@ -164,6 +164,8 @@ def same_form(facts: Sequence[Fact]) -> list[Any]:
     moves: dict[tuple[str, int], list[Any]] = {}
     nth: dict[int, int] = {}
     for fact in facts:
+        if isinstance(fact, Effect) and fact.key.startswith(SPENT):
+            continue
         place = (fact.node, fact.visit)
         changed = isinstance(fact, Resumed) and (fact.update or fact.input is not None)
         answers = isinstance(fact, Signal) and fact.kind == "answer" and fact.accepted
@@ -184,8 +186,6 @@ def same_form(facts: Sequence[Fact]) -> list[Any]:
             what = (fact.input, _chosen(fact.update, fact.how, nth), fact.how)
             moves[place].append((MIGRATE, fact.place, *what) if fact.by == MIGRATE else ("forked", *what))
         elif isinstance(fact, Effect):
-            if fact.key.startswith(SPENT):
-                continue
             effects[place].append((fact.key, "effect", fact.value, fact.args))
         elif isinstance(fact, Request):
             effects[place].append((fact.key, "request", fact.kind, fact.data))

@@ -716,14 +716,17 @@ def same_walked(there: Seen, here: Seen) -> None:
 
 
 def without_doubts(walk: Any) -> Any:
-    """A walk without what a person was asked about effects in doubt."""
-    return walk and {
-        run: [
-            (place, [one for one in effects if not str(one[0]).startswith("in-doubt:")], moves)
-            for place, effects, moves in visits
-        ]
-        for run, visits in walk.items()
-    }
+    """A walk without what a person was asked about effects in doubt, and without visits in which nothing else was."""
+    if not walk:
+        return walk
+    found: dict[str, list[Any]] = {}
+    for run, visits in walk.items():
+        found[run] = []
+        for place, effects, went in visits:
+            others = [one for one in effects if not str(one[0]).startswith("in-doubt:")]
+            if others or went:
+                found[run].append((place, others, went))
+    return found
 
 
 def announced(there: Seen, here: Seen) -> None:
