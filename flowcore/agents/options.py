@@ -169,7 +169,11 @@ class Options:
                 counts = {**counts, **{name: counts.get(name, 0) + count for name, count in more.items()}}
         usage.facts = facts
         self._read = len(facts) if spent is None and given is None else -1
-        if usage.requests != counts.get("requests", 0) or usage.total_tokens != counts.get("total_tokens", 0):
+        if (
+            usage.requests != counts.get("requests", 0)
+            or usage.total_tokens != counts.get("total_tokens", 0)
+            or usage.cost != counts.get("cost", 0.0)
+        ):
             usage.take(counts)  # in place: who holds the wrapper sees it
         return wrapper
 

@@ -55,7 +55,7 @@ class RunEvent(StrEnum):
 @dataclass(slots=True)
 class RunMetrics:
     """What a run used: tokens, requests, seconds at work (nobody's days are in it) and, streamed, to the first piece of
-    the answer."""
+    the answer; what it cost, where the provider tells or litellm knows."""
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -63,6 +63,7 @@ class RunMetrics:
     requests: int = 0
     duration: float | None = None
     time_to_first_token: float | None = None
+    cost: float | None = None
 
 
 @dataclass(slots=True)
@@ -256,6 +257,7 @@ async def output_of(
             int(usage.get("requests", 0)),
             _at_work(run),
             None if first is None else first - facts[0].started,
+            usage.get("cost"),
         ),
         tools=_tools(result),
         status=status,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from flowcore.errors import ModelError, UserError
@@ -25,6 +25,7 @@ from flowcore.models.openai_errors import broke_off, retry_after, timed_out, to_
 from flowcore.models.retry import ModelRetryAdvice, ModelRetryAdviceRequest
 from flowcore.models.settings import ModelSettings
 from flowcore.models.tool_wire import output_format, tool_choice_to_wire, tools_to_wire
+from flowcore.models.usage import Usage
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -72,7 +73,7 @@ class LitellmModel(Model):
         usage = data.get("usage")
         return ModelResponse(
             output=message_to_items(choices[0].get("message") or {}, choices[0].get("finish_reason")),
-            usage=usage_from_chat(usage),
+            usage=self._priced(usage_from_chat(usage)),
             raw_usage=usage if model_settings.preserve_raw_usage else None,
         )
 
@@ -118,7 +119,7 @@ class LitellmModel(Model):
             yield event
         yield ModelResponse(
             output=reply.output,
-            usage=reply.usage,
+            usage=self._priced(reply.usage),
             raw_usage=reply.raw_usage if model_settings.preserve_raw_usage else None,
         )
 
@@ -152,6 +153,21 @@ class LitellmModel(Model):
             "num_retries": 0,
         }
         return {name: value for name, value in body.items() if value is not None} | (settings.extra_args or {})
+
+    def _priced(self, usage: Usage) -> Usage:
+        """With its cost, unless the provider told it: by litellm's own table of prices, if the model is in it."""
+        if not usage.cost and usage.total_tokens:
+            with suppress(Exception):  # litellm raises an Exception for a model that it has no price of
+                usage.cost = sum(
+                    _litellm().cost_per_token(
+                        model=self.model,
+                        prompt_tokens=usage.input_tokens,
+                        completion_tokens=usage.output_tokens,
+                        cache_read_input_tokens=usage.input_tokens_details.cached_tokens,
+                        cache_creation_input_tokens=usage.input_tokens_details.cache_write_tokens,
+                    )
+                )
+        return usage
 
     @contextmanager
     def _mapped(self, settings: ModelSettings) -> Iterator[None]:

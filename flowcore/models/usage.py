@@ -69,7 +69,8 @@ class RequestUsage:
 class Usage:
     """What model calls used: ``requests`` made (failed ones too), tokens in and out.
 
-    ``request_usage_entries``: each request by itself, where it is known; ``add`` keeps them.
+    ``request_usage_entries``: each request by itself, where it is known; ``add`` keeps them. ``cost``: in US dollars,
+    where the provider tells it or litellm knows its prices; ``limits={"max_cost": …}`` bounds it.
     """
 
     requests: int = 0
@@ -79,6 +80,7 @@ class Usage:
     output_tokens_details: OutputTokensDetails = field(default_factory=OutputTokensDetails)
     total_tokens: int = 0
     request_usage_entries: list[RequestUsage] = field(default_factory=list)
+    cost: float = 0.0
 
     def __post_init__(self) -> None:
         if type(self.input_tokens_details) is not InputTokensDetails:
@@ -92,6 +94,7 @@ class Usage:
         self.input_tokens += other.input_tokens or 0
         self.output_tokens += other.output_tokens or 0
         self.total_tokens += other.total_tokens or 0
+        self.cost += getattr(other, "cost", 0.0)
         inputs, outputs = (
             InputTokensDetails.of(other.input_tokens_details),
             OutputTokensDetails.of(other.output_tokens_details),
@@ -142,6 +145,8 @@ class Usage:
             counts["cache_write_tokens"] = inputs.cache_write_tokens
         if outputs.reasoning_tokens:
             counts["reasoning_tokens"] = outputs.reasoning_tokens
+        if self.cost:
+            counts["cost"] = self.cost
         return counts
 
     def take(self, counts: Mapping[str, Any]) -> None:
@@ -151,6 +156,7 @@ class Usage:
         self.input_tokens = get("input_tokens", 0)
         self.output_tokens = get("output_tokens", 0)
         self.total_tokens = get("total_tokens", 0)
+        self.cost = get("cost", 0.0)
         inputs, outputs = self.input_tokens_details, self.output_tokens_details
         inputs.cached_tokens = get("cached_tokens", 0)
         inputs.cache_write_tokens = get("cache_write_tokens", 0)
@@ -181,6 +187,7 @@ class Usage:
         usage = cls(requests=1, input_tokens=told.get(f"{inputs}_tokens") or 0)
         usage.output_tokens = told.get(f"{outputs}_tokens") or 0
         usage.total_tokens = told.get("total_tokens") or usage.input_tokens + usage.output_tokens
+        usage.cost = told.get("cost") or 0.0
         usage.input_tokens_details = InputTokensDetails.of(of_inputs)
         usage.output_tokens_details = OutputTokensDetails.of(of_outputs)
         return usage
@@ -266,6 +273,8 @@ def by_details(usage: Usage) -> dict[str, Any]:
 def serialize_usage(usage: Usage) -> dict[str, Any]:
     """A usage as JSON data, entries and all; the details stand in lists of one."""
     data = asdict(usage)
+    if not data["cost"]:
+        del data["cost"]
     for name in ("input_tokens_details", "output_tokens_details"):
         data[name] = [data[name]]
     return data
@@ -292,4 +301,5 @@ def deserialize_usage(data: Mapping[str, Any]) -> Usage:
         output_tokens_details=whole.output_tokens_details,
         total_tokens=whole.total_tokens,
         request_usage_entries=[request(one) for one in data.get("request_usage_entries") or ()],
+        cost=data.get("cost") or 0.0,
     )

@@ -21,6 +21,7 @@ from flowcore import (
     OutputGuardrailTripwireTriggered,
     RunConfig,
     Runner,
+    Usage,
     UserError,
     function_tool,
     handoff,
@@ -519,6 +520,21 @@ async def test_turns_and_usage_go_on_where_they_were():
     assert run.usage["requests"] == 3
     await (await run.resume(limits={"max_turns": 4})).drive()
     assert (run.standing, run.usage["requests"]) == ("done", 4)
+
+
+async def test_what_the_calls_cost_goes_on_where_it_was_and_is_bounded():
+    model = ScriptedModel.by_turn([ADD, ADD, ADD, "done"], usage=Usage(requests=1, cost=0.25))
+    clerk = Agent(name="Clerk", model=model, tools=[add])
+    store = MemoryStore(keep_bytes=True)
+    crashing = CrashingStore(store, 6)
+    with pytest.raises(Crash):
+        await (await start(clerk, "go", store=crashing, run_id="r", limits={"max_cost": 0.5})).drive()
+    await crashing.bury()
+    run = await resume("r", clerk, store=store)
+    await run.drive()
+    assert (run.standing, run.place, run.usage["cost"]) == ("failed", "over_budget", 0.5)
+    await (await run.resume(limits={"max_cost": 1.5})).drive()
+    assert (run.standing, run.usage["cost"]) == ("done", 1.0)
 
 
 async def test_the_attempts_of_a_model_call_are_counted_by_the_journal():

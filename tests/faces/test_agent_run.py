@@ -79,6 +79,7 @@ def test_a_run_output_tells_of_the_run():
     assert (response.metrics.input_tokens, response.metrics.output_tokens, response.metrics.requests) == (6, 8, 2)
     assert response.metrics.duration >= 0
     assert response.metrics.time_to_first_token is None
+    assert response.metrics.cost is None  # nobody told
     (tool,) = response.tools
     assert (tool.tool_name, tool.tool_args, tool.result, tool.tool_call_id) == ("add", {"a": 1, "b": 2}, "3", "c1")
     assert [item.get("type", "message") for item in response.messages] == [

@@ -70,6 +70,19 @@ def model(loopback: Loopback) -> LitellmModel:
     return LitellmModel("openai/m", base_url=loopback.url, api_key="k")
 
 
+@pytest.mark.parametrize(("name", "cost"), [("openai/gpt-4o-mini", 5.625e-06), ("openai/m", 0.0)])
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_call_costs_what_litellms_prices_say_where_it_knows_them(
+    loopback: Loopback, name: str, cost: float, streamed: bool
+) -> None:
+    told = whole(content="Hi.")
+    events = [chunk(content="Hi."), chunk("stop"), {**chunk(), "choices": [], "usage": told["usage"]}]
+    loopback.answers = [answer_events(*events) if streamed else answer_json(told)]
+    model = LitellmModel(name, base_url=loopback.url, api_key="k")
+    response = await ask(model, "hi") if not streamed else (await listen(model, "hi"))[-1]
+    assert response.usage.cost == pytest.approx(cost)
+
+
 async def test_a_reply_comes_back_as_items(loopback: Loopback, model: LitellmModel) -> None:
     loopback.answers = [answer_json(whole("tool_calls", content="Let me see.", tool_calls=[CALL]))]
     response = await ask(

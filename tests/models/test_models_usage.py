@@ -36,6 +36,15 @@ def test_each_request_that_is_added_stays_known() -> None:
     assert [entry.input_tokens for entry in run.request_usage_entries] == [10, 20, 5]
 
 
+def test_costs_add_up_and_are_carried_where_there_are_any() -> None:
+    total = Usage(cost=0.5)
+    total.add(Usage.of_request({"input_tokens": 1, "output_tokens": 1, "cost": 0.25}))
+    assert (total.cost, total.to_counts()["cost"]) == (0.75, 0.75)
+    assert Usage.from_counts(total.to_counts()).cost == 0.75
+    assert deserialize_usage(json.loads(json.dumps(serialize_usage(total)))).cost == 0.75
+    assert "cost" not in {**Usage(requests=1).to_counts(), **serialize_usage(used(1))}
+
+
 def test_an_entry_is_not_changed_by_what_is_added_later() -> None:
     one, total = used(10, 4), Usage()
     total.add(one)
