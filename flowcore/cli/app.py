@@ -41,6 +41,8 @@ app = typer.Typer(
     name="flowcore",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,  # it would take [tool.flowcore] for markup
+    context_settings={"max_content_width": 110},
     pretty_exceptions_enable=False,
     epilog=exits.HELP,
     help="Runs that are state machines: begin them, look at them, answer them, go on with them anywhere.",
@@ -382,7 +384,9 @@ def case(
 
 @app.command()
 def faults(
-    file: MaybeFile = None,
+    file: Annotated[
+        str | None, typer.Argument(metavar="FILE", help="A Python file with a graph; else agents of flowcore's own.")
+    ] = None,
     input: Annotated[str | None, typer.Argument(metavar="INPUT", help="What each run is given.")] = None,
     store: Annotated[
         list[str] | None,

@@ -32,6 +32,11 @@ def input_of(graph: Graph, text: str | None) -> Any:
             raise UserError(f"agent '{graph.name}' needs an INPUT (a text; '-' reads it from stdin)")
         return text
     if text is None:
+        try:
+            graph.initial(None)
+        except UpdateError as error:
+            what = "its state's fields as a JSON object" if graph.takes is None else f"for its field '{graph.takes}'"
+            raise UserError(f"graph '{graph.name}' needs an INPUT, {what} ('-' reads it from stdin): {error}") from None
         return None
     if graph.takes is None or text.lstrip().startswith("{"):
         try:
@@ -116,6 +121,8 @@ async def context_of(loaded: Loaded, model: str | None) -> Any:
     graph = loaded.graph
     if not is_agents(graph) and model is None:
         return app
+    if model == "":
+        raise UserError("--model '': give a model's name")
     if not _has_agents(loaded):
         raise UserError(f"--model: there's no agent in graph '{graph.name}', nor in {loaded.file}")
     from flowcore.agents.options import RUN_CONFIG, Options

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import time
 from typing import Any
@@ -118,6 +119,8 @@ def _show_story(screen: Screen, story: Story, output: Any, facts: bool, hints: H
 
 async def test_case(screen: Screen, where: str, name: str, file: str | None, out: str | None, overwrite: bool) -> int:
     """Write a run as a pytest file, or print it."""
+    if out is not None:
+        _check_out(out, overwrite)
     async with opened(where) as store:
         row = await find_run(store, name)
         loaded = graph_of(screen, row, file).loaded
@@ -129,3 +132,10 @@ async def test_case(screen: Screen, where: str, name: str, file: str | None, out
     else:
         screen.say(f"wrote {out}; run it with: pytest {shlex.quote(out)}")
     return exits.DONE
+
+
+def _check_out(out: str, overwrite: bool) -> None:
+    if os.path.isdir(out):
+        raise UserError(f"--out {out}: it's a directory; name a file")
+    if os.path.exists(out) and not overwrite:
+        raise UserError(f"--out {out}: it exists; give another name, or --overwrite")

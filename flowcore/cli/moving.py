@@ -17,6 +17,7 @@ from flowcore.engine import run as engine
 from flowcore.errors import UserError
 from flowcore.faces.loading import LoadError, load
 from flowcore.stores.base import IndexRow, Store
+from flowcore.stores.checks import check_session_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ async def run(screen: Screen, where: str, given: Beginning, manner: Manner) -> i
     if given.session is not None:
         if not is_agents(graph):
             raise UserError(f"--session: graph '{graph.name}' isn't an agent's; only agents have conversations")
+        check_session_id(given.session)
         meta["session"] = given.session
     async with opened(where, new=True) as store:
         begun = await engine.start(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sysconfig
 import time
 import traceback
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from flowcore.machine.redact import redactor_of
 from flowcore.stores.base import IndexRow, OpenRequest
 
 PACKAGE = str(Path(__file__).parent.parent)
+STANDARD = sysconfig.get_path("stdlib")
 
 
 class Summary:
@@ -127,6 +129,6 @@ def origin(error: BaseException | None) -> str | None:
     if error is None:
         return None
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if not frame.filename.startswith((PACKAGE, "<")) and "site-packages" not in frame.filename:
+        if not frame.filename.startswith((PACKAGE, STANDARD, "<")) and "site-packages" not in frame.filename:
             return f"{frame.filename}:{frame.lineno} in {frame.name}"
     return None

@@ -105,6 +105,8 @@ def _has_graph(target: Any) -> bool:
 def module_of(file: Path) -> ModuleType:
     """Run a Python file as a module; its folder is where it imports from, as with ``python FILE``. Raises LoadError."""
     if not file.is_file():
+        if file.is_dir():
+            raise LoadError(f"{file} is a directory; give a Python file in it")
         raise LoadError(f"there's no file {file}")
     path = file.resolve()
     name = f"flowcore_file_{path.stem}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -203,9 +204,27 @@ def store_error(path: str, error: Exception) -> StoreError:
         return StoreError(f"store file {path}: it is not a database, so not a flowcore store; give another path")
     if code == sqlite3.SQLITE_BUSY:
         return StoreError(f"store file {path}: another process kept it locked for the whole busy_timeout ({error})")
+    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+        return StoreError(f"store file {path}: {_unopened(path) or error}")
     if isinstance(error, UnicodeDecodeError):
         return StoreError(f"store file {path}: a text in it isn't UTF-8; the store is damaged", lasting=True)
     return StoreError(f"store file {path}: {error}", lasting=code == sqlite3.SQLITE_CORRUPT)
+
+
+def _unopened(path: str) -> str:
+    """Why a file can't be opened, as far as one sees; else an empty text."""
+    if os.path.isdir(path):
+        return "it is a directory; give the path of a file in it"
+    if os.path.exists(path) and not os.access(path, os.R_OK):
+        return "it can't be read by this user"
+    if os.access(os.path.dirname(path), os.W_OK) and (not os.path.exists(path) or os.access(path, os.W_OK)):
+        return ""
+    if not os.path.exists(path):
+        return "its directory can't be written to by this user; give a path in another"
+    return (
+        "it or its directory can't be written to by this user, and SQLite keeps a log and locks there even to read;"
+        " copy the file, with those whose names begin like it, to where you may write"
+    )
 
 
 def is_busy(error: BaseException) -> bool:

@@ -56,7 +56,8 @@ async def write_test_case(
     caller has loaded it already. The test walks the graph by the recorded
     replies, tool outputs, effects, answers and times, and asserts the path and how it ended.
 
-    Raises RunNotFound, UserError (a child run; no such graph; a file that exists, unless ``overwrite``).
+    Raises RunNotFound, UserError (a child run; no such graph; a file that exists, unless ``overwrite``, or
+    that can't be written).
     """
     row = await store.get(run_id)
     if row.root != run_id:
@@ -74,8 +75,11 @@ async def write_test_case(
 def _write(file: Path, text: str, overwrite: bool) -> None:
     if file.exists() and not overwrite:
         raise UserError(f"{file} exists; give another name, or overwrite=True")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, encoding="utf-8")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{file} can't be written ({error.strerror or error}); give another name") from None
 
 
 def _text(record: Recording, facts: Sequence[Fact], graph_ref: str, graph: Graph) -> str:

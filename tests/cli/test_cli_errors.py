@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
 
+import pytest
 from cli_process import Cli
 
 
@@ -34,6 +37,64 @@ def test_runs_and_stores_that_arent_there_say_so(cli: Cli):
     assert len(broken.splitlines()) == 1
     assert (cli.folder / "notes.db").read_text().startswith("these are my notes")
     assert "mysql" in cli.run("runs", "--store", "mysql://x/y", code=2)
+
+
+def test_a_directory_is_no_file_and_no_store(cli: Cli):
+    cli.file("clerk")
+    (cli.folder / "there").mkdir()
+    told = "there is a directory; give a Python file in it"
+    assert told in cli.run("run", "there", "x", code=2)
+    assert told in cli.run("graph", "there", code=2)
+    for words in (("runs",), ("verify",), ("run", "clerk.py", "x")):
+        told = cli.run(*words, "--store", "there", code=1)
+        assert told.endswith("there: it is a directory; give the path of a file in it\n")
+        assert len(told.splitlines()) == 1
+
+
+@pytest.fixture
+def read_only(cli: Cli) -> Iterator[str]:
+    """A folder with a store, which can't be written to: not even by root where that may mount it."""
+    folder = cli.folder / "sealed"
+    folder.mkdir()
+    mounted = os.geteuid() == 0
+    if mounted and subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", folder], check=False).returncode:
+        pytest.skip("root may write everywhere, and here it may not mount")
+    cli.run("run", cli.file("clerk"), "x", "--run-id", "r", "--quiet", "--store", "sealed/runs.db")
+    if mounted:
+        subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
+    else:
+        folder.chmod(0o555)
+    yield "sealed"
+    if mounted:
+        subprocess.run(["umount", "-l", folder], check=True)
+    else:
+        folder.chmod(0o755)
+
+
+def test_a_store_that_cant_be_written_to_says_why_it_cant_be_read_either(cli: Cli, read_only: str):
+    for words in (("runs",), ("show", "r"), ("verify",), ("run", "clerk.py", "x")):
+        assert "copy the file, with those whose names begin like it" in cli.run(
+            *words, "--store", f"{read_only}/runs.db", code=1
+        )
+    told = cli.run("run", "clerk.py", "x", "--store", f"{read_only}/new.db", code=1)
+    assert "its directory can't be written to by this user; give a path in another" in told
+
+
+def test_what_a_run_is_given_is_looked_at_before_it_begins(cli: Cli):
+    clerk, counter = cli.file("clerk"), cli.file("counter")
+    assert "graph 'counter' needs an INPUT, its state's fields as a JSON object" in cli.run("run", counter, code=2)
+    assert "a session id is a text of 1 to 512 characters" in cli.run("run", clerk, "x", "--session", "", code=2)
+    assert "give a model's name" in cli.run("run", clerk, "x", "--model", "", code=2)
+    assert not (cli.folder / ".flowcore").exists()
+
+
+def test_a_test_case_is_written_only_where_it_may_be(cli: Cli):
+    clerk = cli.file("clerk")
+    cli.run("run", clerk, "x", "--run-id", "r", "--quiet")
+    assert "it's a directory; name a file" in cli.run("test-case", "r", clerk, "--out", ".", "--overwrite", code=2)
+    assert "it exists; give another name, or --overwrite" in cli.run("test-case", "r", clerk, "--out", clerk, code=2)
+    told = cli.run("test-case", "r", clerk, "--out", f"{clerk}/test_r.py", code=2)
+    assert "clerk.py/test_r.py can't be written (" in told
 
 
 def test_an_error_has_a_traceback_only_where_its_asked_for(cli: Cli):
@@ -94,4 +155,6 @@ def test_without_its_extra_the_command_line_says_how_to_get_it(cli: Cli):
 
 def test_the_help_tells_the_exit_codes_and_the_version_is_the_packages(cli: Cli):
     assert "130" in cli.run("run", "--help")
+    assert "else pyproject.toml's [tool.flowcore] graphs." in cli.run("resume", "--help")
+    assert "never_reaches B [from A] [without C]" in " ".join(cli.run("graph", "--help").split())
     assert cli.run("--version") == "flowcore 0.1.0\n"
