@@ -58,9 +58,9 @@ async def appends(folder: str, texts: int, rounds: int, each: int) -> dict[str, 
         facts = [Transition(seq + 1 + i, 1.0, 1.0, "write", 1, "more", "write", 2, {"text": TEXT * texts})
                  for i in range(each)]  # fmt: skip
         seq += each
+        gc.collect()
         for name, store in stores.items():
             batches = [[Append("one", "one", [fact])] for fact in facts]
-            gc.collect()
             began = time.process_time()
             for batch in batches:
                 assert await store.append(batch, claims[name]) == [None]
@@ -100,8 +100,8 @@ async def turns(folder: str, rounds: int, many: int) -> dict[str, float]:
     times = []
     for number in range(rounds + 1):
         took = {}
+        gc.collect()
         for name, store in stores.items():
-            gc.collect()
             began = time.process_time()
             await run(store, many, f"r{number}")
             took[name] = (time.process_time() - began) / many * 1e6

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -45,3 +46,11 @@ def test_paused_runs_are_filled_in_answered_and_listed(store: str) -> None:
     for one in found:
         assert len(one["ms"]) == 13
         assert all(figure > 0 for figure in one["ms"].values())
+
+
+def test_encryption_adds_a_few_bytes_to_each_record_and_all_of_them_come_under_another_key() -> None:
+    found = runpy.run_path(str(BENCHMARKS / "encryption.py"))["measure"](1, 5, 10)
+    more = found["a turn's payloads, encrypted, bytes"] - found["a turn's payloads, plain, bytes"]
+    assert 0 < more < 150
+    assert found["append of 4 kB, encrypted, µs of CPU"] > 0
+    assert found["rotation, records"] >= 2 * 10 * 2
