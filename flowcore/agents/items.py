@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from flowcore.errors import UserError
 from flowcore.graph.values import copy_json, dumps, shorten
-from flowcore.models.base import Item
+from flowcore.models.base import Item, given_back
 
 TResponseInputItem: TypeAlias = Item
 """An item that a model is given, by the name that the Agents SDK has for it."""
@@ -106,18 +106,14 @@ def last_message(items: Iterable[Item]) -> Item | None:
     return found
 
 
-NOT_INPUT = frozenset({"created_by"})
-"""Keys that a provider writes into items and doesn't take back."""
 NOT_SHELL_INPUT = frozenset({"status", "shell_output", "provider_data"})
-"""The same of a shell's output."""
+"""Keys of a shell's output that a provider doesn't take back."""
 
 
 def input_form(item: Item) -> Item:
     """A copy of an item that is valid as input again: without what only a provider writes. Raises ValueError where
     something in it isn't JSON."""
-    copy: Item = copy_json(item)
-    for key in NOT_INPUT.intersection(copy):
-        del copy[key]
+    copy: Item = given_back(copy_json(item))
     if copy.get("type") == "shell_call_output":
         for key in NOT_SHELL_INPUT.intersection(copy):
             del copy[key]

@@ -23,6 +23,14 @@ Item: TypeAlias = dict[str, Any]
 """One item of a conversation in the wire form of the OpenAI Responses API."""
 
 
+def given_back(item: Item) -> Item:
+    """An item as its provider takes it back: without ``created_by`` and a status of null, which only a provider writes.
+    The same dict where it has neither."""
+    if "created_by" not in item and item.get("status", "") is not None:
+        return item
+    return {name: one for name, one in item.items() if name != "created_by" and (name != "status" or one is not None)}
+
+
 class ModelTracing(Enum):
     """What a model call may write into traces."""
 

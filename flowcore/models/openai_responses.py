@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flowcore.errors import ModelError, UserError
-from flowcore.models.base import HandoffSpec, Item, Model, ModelResponse, ModelTracing, OutputSchema
+from flowcore.models.base import HandoffSpec, Item, Model, ModelResponse, ModelTracing, OutputSchema, given_back
 from flowcore.models.openai_advice import openai_advice
 from flowcore.models.openai_client import Clients, Endpoint
 from flowcore.models.openai_errors import broke_off, from_body
@@ -158,7 +158,8 @@ def request_body(
     prompt: Any | None,
     includes: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The JSON of a request, without ``model``. The input's dicts are put in as they are. ``includes``: what tools want
+    """The JSON of a request, without ``model``. The input's dicts are put in as they are, but for
+    what the API doesn't take back. ``includes``: what tools want
     to be told beside the settings' ``response_include``."""
     text: dict[str, Any] = {"format": output_format(output_schema), "verbosity": settings.verbosity}
     text = {name: value for name, value in text.items() if value is not None}
@@ -167,7 +168,7 @@ def request_body(
         include.append("message.output_text.logprobs")
     include = list(dict.fromkeys(include))
     body = {
-        "input": input if isinstance(input, (str, list)) else list(input),
+        "input": input if isinstance(input, str) else [given_back(item) for item in input],  # type: ignore[arg-type]
         "instructions": system_instructions,
         "tools": tools or None,
         # A stored prompt brings tools of its own; without any tool, the settings have nothing to choose from.

@@ -167,6 +167,8 @@ def test_an_input_item_is_a_copy_without_what_only_a_provider_writes():
     made["own"].append(2)
     assert raw["own"] == [1]
     assert CompactionItem(ANYBODY, {"type": "compaction", "created_by": "x"}).to_input_item() == {"type": "compaction"}
+    thought = {"type": "reasoning", "id": "rs", "summary": [], "status": None}
+    assert ReasoningItem(ANYBODY, thought).to_input_item() == {"type": "reasoning", "id": "rs", "summary": []}
     shell = {"type": "shell_call_output", "call_id": "c", "output": [], "status": "completed", "provider_data": {}}
     assert ToolCallOutputItem(ANYBODY, shell, output=[]).to_input_item() == {
         "type": "shell_call_output", "call_id": "c", "output": [],

@@ -267,6 +267,18 @@ async def test_the_history_travels_as_it_is_and_is_not_touched(loopback: Loopbac
     assert repr(history) == before
 
 
+async def test_what_only_the_provider_writes_into_an_item_isnt_sent_back(
+    loopback: Loopback, loopback_client: Any
+) -> None:
+    loopback.answers = [answer_json(RESPONSE)]
+    thought = {"type": "reasoning", "id": "rs_1", "summary": []}
+    call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}", "status": "completed"}
+    history = [thought | {"status": None}, call | {"created_by": "agent"}]
+    await ask(OpenAIResponsesModel("m", loopback_client), history)
+    assert loopback.bodies[0]["input"] == [thought, call]
+    assert "created_by" in history[1]
+
+
 async def test_text_that_no_wire_can_carry_is_mended_not_fatal(loopback: Loopback, loopback_client: Any) -> None:
     loopback.answers = [answer_json(RESPONSE)]
     lone = [{"role": "user", "content": "a\udc80b \ud83d\ude00"}]
