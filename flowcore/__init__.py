@@ -67,7 +67,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "flowcore.engine.run": ("Base", "Result", "Run", "answer", "load", "resume", "send", "start"),
     "flowcore.errors": (
         "AgentsException", "AlreadyResumed", "BudgetExceeded", "ChildrenFailed", "EffectInDoubt", "FlowcoreError",
-        "GraphChanged", "GraphError", "InputGuardrailTripwireTriggered", "LimitExceeded", "LoopRunning",
+        "GraphChanged", "GraphError", "InputGuardrailTripwireTriggered", "KeyMissing", "LimitExceeded", "LoopRunning",
         "MCPToolCancellationError", "MaxTurnsExceeded", "ModelBehaviorError", "ModelError", "ModelRefusalError",
         "ModelTimeoutError", "NodeTimeout", "NotOpen", "NotPaused", "OutputGuardrailTripwireTriggered",
         "ReplayMismatch", "RunCancelled", "RunConflict", "RunError", "RunExists", "RunFailed", "RunNotFound",

@@ -120,6 +120,7 @@ from flowcore.errors import FlowcoreError as FlowcoreError
 from flowcore.errors import GraphChanged as GraphChanged
 from flowcore.errors import GraphError as GraphError
 from flowcore.errors import InputGuardrailTripwireTriggered as InputGuardrailTripwireTriggered
+from flowcore.errors import KeyMissing as KeyMissing
 from flowcore.errors import LimitExceeded as LimitExceeded
 from flowcore.errors import LoopRunning as LoopRunning
 from flowcore.errors import MaxTurnsExceeded as MaxTurnsExceeded
@@ -386,6 +387,7 @@ __all__ = [
     "ItemHelpers",
     "Json",
     "Key",
+    "KeyMissing",
     "LimitExceeded",
     "LitellmModel",
     "LitellmProvider",

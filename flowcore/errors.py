@@ -22,6 +22,7 @@
     │   ├── ChildrenFailed              more children of a fan-out failed than may
     │   └── EffectInDoubt               a crash left an effect of ``on_crash="fail"`` unrecorded
     ├── StoreError                      the world's: the store can't be read or written
+    │   └── KeyMissing                  ... for a record is sealed with a key that isn't given
     └── AgentsException                 an agent's run: carries ``run_data`` where there is a run
         ├── UserError                   yours: flowcore was called wrongly
         │   └── LoopRunning             ... a sync verb inside of an event loop (also a RuntimeError)
@@ -146,6 +147,10 @@ class StoreError(FlowcoreError):
     def __init__(self, message: str = "", *, lasting: bool = False) -> None:
         super().__init__(message)
         self.lasting = lasting
+
+
+class KeyMissing(StoreError):
+    """A record is sealed with a key that isn't given: with that key it can be read."""
 
 
 class AgentsException(FlowcoreError):

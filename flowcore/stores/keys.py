@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
-from flowcore.errors import StoreError, UserError
+from flowcore.errors import KeyMissing, StoreError, UserError
 from flowcore.graph.values import dumps
 from flowcore.stores.sealing import MAGIC, Bound, is_sealed
 
@@ -122,7 +122,7 @@ class Keys:
     def _asked(self, id: str, where: str) -> bytes:
         """The key of an id, by the function that was given."""
         if self._ask is None:
-            raise StoreError(
+            raise KeyMissing(
                 f"{where} was sealed with key '{id}', which isn't given (given: {', '.join(map(repr, self._ciphers))});"
                 f" give that one too: key=[newest, …, older], or {VARIABLE}=NEWEST,OLDER",
                 lasting=True,
@@ -132,7 +132,7 @@ class Keys:
         except Exception as error:
             raise StoreError(f"{where}: the function key= raised {type(error).__name__} for key '{id}'") from error
         if key is None:
-            raise StoreError(f"{where} is sealed with key '{id}', for which the function key= has none", lasting=True)
+            raise KeyMissing(f"{where} is sealed with key '{id}', for which the function key= has none", lasting=True)
         return _secret(key, f"key= for '{id}'")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol, TypeAlias
 
-from flowcore.errors import StoreError
+from flowcore.errors import KeyMissing, StoreError
 from flowcore.graph.values import loads
 from flowcore.machine.facts import Fact
 from flowcore.machine.wire import Row
@@ -78,7 +78,7 @@ def decode_fact(run: str, where: str, row: Row, sealing: Sealing | None) -> Fact
         row = row._replace(payload=sealing.open(row.payload, whole(fact_place(run, row), told), told))
         return checks.decode_row(run, where, row)
     if is_sealed(row.payload):
-        raise StoreError(f"run '{run}' in {where}: fact {row.seq} {_SEALED}", lasting=True)
+        raise KeyMissing(f"run '{run}' in {where}: fact {row.seq} {_SEALED}", lasting=True)
     return checks.decode_row(run, where, checked_row(run, row, f"run '{run}' in {where}: fact {row.seq}"))
 
 
@@ -97,7 +97,7 @@ def value(data: bytes, place: Bound, sealing: Sealing | None, where: str) -> Any
     if sealing is not None:
         data = sealing.open(data, whole(place, where), where)
     elif is_sealed(data):
-        raise StoreError(f"{where}: it {_SEALED}", lasting=True)
+        raise KeyMissing(f"{where}: it {_SEALED}", lasting=True)
     else:
         data = checked(data, _known(place), where)
     try:

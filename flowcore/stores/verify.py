@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, cast
 
-from flowcore.errors import RunNotFound, StoreError, UserError
+from flowcore.errors import KeyMissing, RunNotFound, StoreError, UserError
 from flowcore.graph.values import shorten
 from flowcore.stores.base import Store
 
@@ -33,8 +33,8 @@ class Verifiable(Store, Protocol):
 @dataclass(frozen=True, slots=True)
 class Damage:
     """Something that can't be read as it was written. ``kind``: "store", "run" or "session"; ``name``: its id ("" of
-    the store). ``error``: what is wrong. ``cure``: what can be done about it. ``root``: of a run, its root's id, as
-    far as that can be read."""
+    the store). ``error``: what is wrong. ``cure``: what can be done about it. ``root``: of a run that only a copy can
+    bring back, its root's id, as far as that can be read: what may be deleted to be rid of it."""
 
     kind: Literal["store", "run", "session"]
     name: str
@@ -146,16 +146,19 @@ class _Verifying:
         errors = [await self._error_of(one) for one in (index, journal)]
         if root == run:
             errors += [await self._error_of(one) for one in (questions, lambda: self.store.inbox(run))]
-        for error in dict.fromkeys(filter(None, errors)):
-            self.told.damages.append(Damage("run", run, error, _OF_RUN, root))
+        for error in {one.message: one for one in errors if one is not None}.values():
+            missing = isinstance(error, KeyMissing)
+            cure, above = (_KEY, None) if missing else (_OF_RUN, root)
+            self.told.damages.append(Damage("run", run, error.message, cure, above))
 
     async def _session(self, session: str) -> None:
         self.told.sessions += 1
         error = await self._error_of(lambda: self.store.session_items(session))
         if error is not None:
-            self.told.damages.append(Damage("session", session, error, _OF_SESSION))
+            cure = _KEY if isinstance(error, KeyMissing) else _OF_SESSION
+            self.told.damages.append(Damage("session", session, error.message, cure))
 
-    async def _error_of(self, ask: Callable[[], Awaitable[Any]]) -> str | None:
+    async def _error_of(self, ask: Callable[[], Awaitable[Any]]) -> StoreError | None:
         """What is wrong with an answer; None: nothing, or it's gone. Raises StoreError where it's the store itself
         that doesn't answer."""
         try:
@@ -165,10 +168,11 @@ class _Verifying:
         except StoreError as error:
             if not error.lasting:
                 await self.store.names("run", None, 1)
-            return error.message
+            return error
         return None
 
 
 _OF_STORE = "put it back from a copy in which it's whole"
+_KEY = "verify it again with the key; where no such key was ever used, put the store back from a copy"
 _OF_RUN = "put the store back from a copy in which it's whole, or give its whole tree up: delete its root"
 _OF_SESSION = "put the store back from a copy in which it's whole, or give its items up: await store.session_clear(…)"

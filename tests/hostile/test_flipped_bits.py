@@ -96,6 +96,7 @@ async def test_a_damaged_file_gives_what_was_recorded_or_an_error(sound: bytes, 
         answers, flaws = await told(path)
         for question, answer in answers.items():
             if isinstance(answer, FlowcoreError):
+                assert flaws, f"seed {seed}, trial {trial}, {question!r}: {answer!r}"  # verify finds it, too
                 refused += 1
             elif answer != expected[question]:
                 if plain(answer) == plain(expected[question]) and flaws:

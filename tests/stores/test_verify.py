@@ -248,6 +248,7 @@ async def test_an_encrypted_store_is_opened_with_its_keys(sound: Path, tmp_path:
     told = await foreign.verify()
     assert {one.name for one in told.damages} >= {*NAMES, "s1", "s2"}
     assert all("which isn't given" in one.error for one in told.damages)
+    assert {(one.cure.partition(";")[0], one.root) for one in told.damages} == {("verify it again with the key", None)}
     await foreign.close()
     plain = await file.verify()
     assert all("is encrypted; open the store as EncryptedStore" in one.error for one in plain.damages)
