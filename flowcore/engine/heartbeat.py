@@ -83,7 +83,7 @@ class Heartbeat:
         self.owner = owner
         self._store = store
         self._roots = roots
-        self.trusted = self._unbroken = since
+        self.trusted = self._unbroken = self._beaten = since
         self._told = False
         self._loop = asyncio.get_running_loop()
         # A queue that the garbage collector may put into from anywhere, this thread included.
@@ -98,7 +98,7 @@ class Heartbeat:
     @property
     def sure(self) -> bool:
         """Whether the leases are held for a while yet."""
-        return is_held(self.trusted)
+        return lease_time() - self.trusted < LEASE_SECONDS - MARGIN_SECONDS
 
     @property
     def due(self) -> bool:
@@ -134,7 +134,7 @@ class Heartbeat:
             except Empty:
                 if self._loop.is_closed():
                     return
-                if self.age > LEASE_SECONDS / 3:
+                if lease_time() - self._beaten > LEASE_SECONDS / 3:
                     self._alone()
                 continue
             if order is None:
@@ -145,6 +145,7 @@ class Heartbeat:
     def _beat(self) -> Beat:
         at = lease_time()
         self._store.beat(self.owner)
+        self._beaten = at
         beat = Beat(at, self.age)
         if beat.trusted:
             self.trusted = at
@@ -166,7 +167,7 @@ class Heartbeat:
         """The loop orders nothing: it's blocked, or stands still until somebody runs it again."""
         if self._loop.is_running() and not self._told:
             self._told = True
-            log("event loop blocked", level="warning", seconds=round(self.age, 1), runs=self._names())
+            log("event loop blocked", level="warning", runs=self._names())
         try:
             self._beat()
         except Exception as error:  # tried again at the next look

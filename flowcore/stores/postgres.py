@@ -98,7 +98,8 @@ class PostgresStore:
         with self._entering:
             lanes = list(self._lanes.items())
             self._lanes.clear()
-        await asyncio.to_thread(self._line.close)
+        if self._line.is_open:
+            await asyncio.to_thread(self._line.close)
         for loop, lane in lanes:
             if loop is here:
                 await lane.close()

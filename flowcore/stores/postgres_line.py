@@ -47,6 +47,11 @@ class Line:
                     if tried == TRIES or not (lost or is_crossed(error)):
                         raise self._address.error(error) from None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there is anything to close here."""
+        return bool(self._open) and self._pid == os.getpid()
+
     def close(self) -> None:
         """Close the connection when nobody uses it. The next use makes another one."""
         with self._turn:
