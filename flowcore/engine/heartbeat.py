@@ -15,9 +15,10 @@ makes nothing sure: the loop first asks the store whose each run is (``Holder.re
 process that wakes up after its lease was taken over starts no further effect, though its thread may be the first to
 wake; what it appends is refused by the epoch anyway.
 
-When it ends. With the last lease that is given back, with the loop's watch (``asyncio.run`` ends that with the loop),
-when it finds the loop closed, and with the process: the thread is a daemon. A forked child has none, and no lease.
-While it lives it keeps its store in use; that one is closed for good when its runs are given back first.
+When it ends. At its next look (a quarter of a second) after the last lease was given back: runs that follow upon one
+another share a thread, for making one costs half as much as a short run. Also with the loop's watch (``asyncio.run``
+ends that with the loop), when it finds the loop closed, and with the process: the thread is a daemon. A forked child
+has none, and no lease. A store whose runs are still held is used by it even after ``close``, as by the watch.
 
 What it hides. A loop that is blocked for ever keeps its runs for ever. That's meant: what blocks it may be at work in
 the world, and would be done twice. The log says ``event loop blocked``, with the runs, once each time; ``flowcore
@@ -39,12 +40,15 @@ from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
 from flowcore.engine.log import log
+from flowcore.errors import StoreError
 from flowcore.stores.base import LEASE_SECONDS, Owner, Store
 
 MARGIN_SECONDS = 3.0
 """An owner that couldn't beat stops its runs this long before its leases end."""
-LOOK_SECONDS = 1.0
-"""How often the thread looks whether the loop still orders its beats."""
+LOOK_SECONDS = 0.25
+"""How often the thread looks whether there's still a lease, and whether the loop still orders its beats."""
+ALONE_AFTER = 1 / 3
+"""The part of a lease after which it beats without an order."""
 
 
 def lease_time() -> float:
@@ -76,15 +80,17 @@ class Beat(NamedTuple):
 class Heartbeat:
     """See the module's text. Made in the loop whose runs it keeps. ``since``: when the first lease was asked for.
 
-    ``trusted``: when the last trusted beat was begun, by ``lease_time``.
+    ``holder``: what is kept alive until the thread ends, for the next run. ``trusted``: when the last trusted beat was
+    begun, by ``lease_time``.
     """
 
-    def __init__(self, store: Store, owner: Owner, roots: Collection[str], since: float) -> None:
+    def __init__(self, store: Store, owner: Owner, roots: Collection[str], since: float, holder: object) -> None:
         self.owner = owner
-        self._store = store
+        self._store: Store | None = store
         self._roots = roots
+        self._holder: object | None = holder
         self.trusted = self._unbroken = self._beaten = since
-        self._told = False
+        self._told = self._ended = self._stopped = False
         self._loop = asyncio.get_running_loop()
         # A queue that the garbage collector may put into from anywhere, this thread included.
         self._orders: SimpleQueue[asyncio.Future[Beat] | None] = SimpleQueue()
@@ -121,20 +127,36 @@ class Heartbeat:
         if self._unbroken - since >= LEASE_SECONDS - MARGIN_SECONDS:
             self.trusted = min(self.trusted, since)
 
+    def rest(self) -> None:
+        """Nothing is held any more: beat no more, and end soon. The garbage collector may call this."""
+        self._store = None
+
+    def take_up(self, store: Store, since: float) -> bool:
+        """Go on after ``rest``; whether the thread was still there. ``since``: when the first lease was asked for."""
+        self.trusted = self._unbroken = self._beaten = since
+        self._told = False
+        self._store = store
+        return not (self._ended or self._stopped)
+
     def stop(self) -> None:
-        """Beat no more. Nobody waits for the thread's end; the garbage collector may call this."""
+        """End now. Nobody waits for the thread's end."""
+        self._stopped = True
         self._orders.put(None)
 
     # The thread
 
     def _serve(self) -> None:
+        self._work()
+        self._holder = None
+
+    def _work(self) -> None:
         while True:
             try:
                 order = self._orders.get(timeout=LOOK_SECONDS)
             except Empty:
-                if self._loop.is_closed():
+                if self._loop.is_closed() or self._is_over():
                     return
-                if lease_time() - self._beaten > LEASE_SECONDS / 3:
+                if lease_time() - self._beaten > LEASE_SECONDS * ALONE_AFTER:
                     self._alone()
                 continue
             if order is None:
@@ -142,9 +164,19 @@ class Heartbeat:
             self._told = False
             self._obey(order)
 
+    def _is_over(self) -> bool:
+        """Whether nothing is held. Who takes it up at this very moment either sees that it has ended, or is seen; or
+        both, and then this one is told to stop."""
+        self._ended = self._store is None
+        if self._ended and self._store is not None:
+            self._ended = False
+        return self._ended
+
     def _beat(self) -> Beat:
-        at = lease_time()
-        self._store.beat(self.owner)
+        at, store = lease_time(), self._store
+        if store is None:
+            raise StoreError("the last lease was given back meanwhile")
+        store.beat(self.owner)
         self._beaten = at
         beat = Beat(at, self.age)
         if beat.trusted:

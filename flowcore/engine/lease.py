@@ -39,17 +39,33 @@ class Holder:
         if self._store is None:
             return
         self._roots.add(tree.root)
-        if self._heart is not None and self._watched:
-            self._heart.doubt(since)
-        else:
+        if len(self._roots) == 1 or self._heart is None:
             self._begin(self._store, since)
+        elif self._watched:
+            self._heart.doubt(since)
+        else:  # somebody has cancelled every task of the loop
+            self._begin(self._store, min(since, self._heart.trusted))
 
     def _begin(self, store: Store, since: float) -> Heartbeat:
-        self._end()
-        heart = self._heart = Heartbeat(store, self.owner, self._roots, since)
+        heart = self._heart
+        self._unwatch()
+        if heart is None or not heart.take_up(store, since):
+            if heart is not None:
+                heart.stop()
+            heart = self._heart = Heartbeat(store, self.owner, self._roots, since, self)
         self._task = asyncio.get_running_loop().create_task(self._keep(store, heart), name="flowcore-lease")
-        self._task.add_done_callback(lambda _: heart.stop())
+        self._task.add_done_callback(self._unwatched)
         return heart
+
+    def _unwatch(self) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+
+    def _unwatched(self, task: asyncio.Task[None]) -> None:
+        """The watch has ended; where nobody here said so, the loop ends."""
+        if task is self._task and self._heart is not None:
+            self._heart.stop()
 
     @property
     def _watched(self) -> bool:
@@ -59,7 +75,7 @@ class Holder:
         """A tree's lease was given back."""
         self.forget(tree)
         if not self._roots:
-            self._end()
+            self._unwatch()
 
     def forget(self, tree: Tree) -> None:
         """``drop`` where the loop has ended, or stands still."""
@@ -67,16 +83,7 @@ class Holder:
             del _HELD[id(tree.store), tree.root]
         self._roots.discard(tree.root)
         if not self._roots and self._heart is not None:
-            self._heart.stop()
-            self._heart = None
-
-    def _end(self) -> None:
-        heart, self._heart = self._heart, None
-        task, self._task = self._task, None
-        if heart is not None:
-            heart.stop()
-        if task is not None:
-            task.cancel()
+            self._heart.rest()
 
     @property
     def sure(self) -> bool:
@@ -87,9 +94,9 @@ class Holder:
         """Renew the leases after all the time, and end the runs that somebody else has taken over meanwhile. Raises
         StoreError where that can't be known."""
         heart = self._heart
-        if self._store is None or heart is None:
+        if self._store is None or heart is None or not self._roots:
             return
-        if not self._watched:  # somebody has cancelled every task of the loop
+        if not self._watched:
             heart = self._begin(self._store, heart.trusted)
         if self._renewing is None:
             self._renewing = asyncio.Lock()
