@@ -7,7 +7,7 @@ from typing import Any
 
 import networkx
 import pytest
-from faces_making import ADD, add, agent, delete
+from faces_making import ADD, add, agent, asked, delete
 
 from flowcore import (
     Agent,
@@ -389,7 +389,7 @@ async def test_a_cancel_before_the_run_began_ends_the_stream():
 async def test_a_cancel_at_once_and_a_resume():
     model = ScriptedModel([ModelStep("never", delay=60), "done"])
     result = Runner.run_streamed(Agent(name="A", model=model), "go")
-    await asyncio.sleep(0.01)
+    await asked(model)
     result.cancel()
     async with asyncio.timeout(5):
         assert [event async for event in result.stream_events()] == []  # what nobody read is dropped
@@ -413,7 +413,7 @@ async def test_a_cancelled_await_cancels_the_run():
     model = ScriptedModel([ModelStep("never", delay=60)])
     store = MemoryStore()
     task = asyncio.create_task(Runner.run(Agent(name="A", model=model), "go", store=store, run_id="r"))
-    await asyncio.sleep(0.02)
+    await asked(model)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -286,9 +286,9 @@ def test_a_graph_of_two_hundred_nodes_is_bounded_in_well_under_a_second() -> Non
         table[one] = {"on": nodes[i + 1] if i < 199 else END, "back": nodes[i // 2], "x": nodes[(i * 7) % 200]}
     graph = Graph("g", S, table)
     graph.bounded()
-    began = time.perf_counter()
+    began = time.process_time()
     bound = graph.bounded()
-    assert time.perf_counter() - began < 2.0
+    assert time.process_time() - began < 2.0
     assert bound <= 3 * 200 + 1
 
 
