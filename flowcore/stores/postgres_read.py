@@ -49,12 +49,14 @@ def flaws(names: Names) -> Job[list[str]]:
         found = []
         async with connection.transaction():
             await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", prepare=False)
-            for index, (heap, ordered) in COUNTED.items():
+            for index in COUNTED:
                 counts: list[int] = []
-                for settings, sql in ((BY_HEAP, heap), (BY_INDEX, ordered)):
-                    await connection.execute(settings, prepare=False)
-                    cursor = await connection.execute(names.script(sql), prepare=False)
-                    counts += await cursor.fetchone() or ()
+                await connection.execute(BY_HEAP, prepare=False)
+                cursor = await connection.execute(names.script(COUNTED[index][0]), prepare=False)
+                counts += await cursor.fetchone() or ()
+                await connection.execute(BY_INDEX, prepare=False)
+                cursor = await connection.execute(names.script(COUNTED[index][1]), prepare=False)
+                counts += await cursor.fetchone() or ()
                 if counts[0] != counts[1]:
                     found.append(f"index {index} leads to {counts[1]} of {counts[0]} rows")
         lost = await _fetch(connection, names.sql(_LOST), None)

@@ -52,6 +52,8 @@ HELPERS = {"stores/postgres_read.py": "_fetch", "stores/sqlite_sums.py": "_pages
 STATIC = {
     "stores/postgres_line.py": "what `postgres_write.beat` gives, static text",
     "stores/postgres_schema.py": "CREATE SCHEMA with the quoted name, and statements with it in the place of '@'",
+    "stores/postgres_rotation.py": "statements of a table of its own, made of constants when it's imported",
+    "stores/sqlite_rotation.py": "statements of a table of its own",
     "stores/sqlite_schema.py": "the steps of STEPS, and pragmas with constants",
     "sessions/sqlite_tables.py": "names of tables that `checked_tables` has admitted",
     "sessions/sqlite.py": "names of tables that `checked_tables` has admitted",
