@@ -17,6 +17,7 @@ from flowcore.agents.options import Options
 from flowcore.agents.origins import UNKNOWN, Described, ToolOrigin, described_tools
 from flowcore.agents.tools import output_to_wire
 from flowcore.errors import AgentsException, UserError
+from flowcore.faces.meanwhile import NOTHING, Meanwhile
 from flowcore.graph.node import ENGINE_LABELS
 from flowcore.graph.values import copy_json, dumps
 from flowcore.machine.facts import Effect, Fact, Transition
@@ -517,6 +518,11 @@ class Reader:
             self.agent = self.agents[target]
         return made
 
+    def given_so_far(self, so_far: Meanwhile) -> list[RunItem]:
+        """The items of calls that have ended while others of their turn wait."""
+        told = Transition(-1, 0.0, 0.0, "run_tools", so_far.visit, "", "", 0, {})
+        return self.items_of(told, so_far.items, so_far.custom)
+
     def _item(self, fact: Transition, item: Item, position: int, custom: Mapping[str, dict[str, Any]]) -> RunItem:
         agent = self.agent
         kind = item.get("type", "message")
@@ -604,8 +610,10 @@ def run_items(
     first: str,
     options: Options,
     whole: Sequence[Fact] = (),
+    so_far: Meanwhile = NOTHING,
 ) -> list[RunItem]:
-    """Everything that the run brought, its input left out. ``whole``: the whole journal, where ``facts`` is less."""
+    """Everything that the run brought, its input left out. ``whole``: the whole journal, where ``facts`` is less;
+    ``so_far``: what calls gave while others wait."""
     reader = Reader(agents, first, options, facts=whole or facts)
     by_fact = items_by_fact(state)
     custom = getattr(state, "custom", None)
@@ -613,7 +621,7 @@ def run_items(
     for fact in facts:
         if isinstance(fact, Transition):
             made += reader.items_of(fact, by_fact.get(fact.seq, ()), custom)
-    return made
+    return made + reader.given_so_far(so_far) if so_far.records else made
 
 
 def reply_items(

@@ -40,6 +40,7 @@ from flowcore.faces.items import (
     responses,
     run_items,
 )
+from flowcore.faces.meanwhile import NOTHING, Meanwhile, meanwhile
 from flowcore.faces.resting import agent_called, asks_about_call, call_of
 from flowcore.faces.run_state import RunState
 from flowcore.faces.spending import Below, Spent, below, nested_requests
@@ -154,9 +155,14 @@ class RunResultBase:
         run = self.run
         seq = run._live.snapshot.seq
         if self._items[0] != seq:
-            self._items = (seq, brought(self._state, run.facts, self._crew, self._options))
+            self._items = (seq, brought(self._state, run.facts, self._crew, self._options, self._meanwhile))
         asked = [one for one in self.interruptions if one.request.kind == APPROVAL]
         return [*self._items[1], *(one for one in asked if one.request.run != run.id)]
+
+    @property
+    def _meanwhile(self) -> Meanwhile:
+        """What calls gave while others of their turn wait."""
+        return meanwhile(self.run.facts) if self.run.standing == "waiting" else NOTHING
 
     def release_agents(self, release_new_items: bool = True) -> None:
         """Let the items hold their agents no longer; ``item.agent`` is there as long as somebody else holds it."""
@@ -245,7 +251,8 @@ class RunResultBase:
         return results_of(state.verdicts, self._crew, self._options, state) if state.verdicts else []
 
     def _tool_verdicts(self) -> list[Any]:
-        records: list[Any] = [one for one in self._state.verdicts if str(one["kind"]).startswith("tool_")]
+        verdicts = [*self._state.verdicts, *self._meanwhile.verdicts]
+        records: list[Any] = [one for one in verdicts if str(one["kind"]).startswith("tool_")]
         return (
             from_json(records, [tool for agent in self._crew.agents.values() for tool in agent.tools])
             if records
@@ -253,7 +260,8 @@ class RunResultBase:
         )
 
     def to_input_list(self, *, mode: Literal["preserve_all", "normalized"] = "preserve_all") -> list[Item]:
-        """The input and what the run brought, as input for a next run. Copies: change them as you like.
+        """The input and what the run brought, as input for a next run. Copies: change them as you like. Of a run that
+        waits it's no valid input yet: calls that wait have no output.
 
         ``mode="normalized"``: what the model would see of it, where a handoff chose that; then it's what the agent went
         on with, and what came after. Reasoning items lose their ids where the run's config says so.
@@ -264,6 +272,9 @@ class RunResultBase:
         items: Sequence[Item] = state.items
         if mode == "normalized" and state.view is not None:
             items = [*state.view, *state.items[state.view_at :]]
+        so_far = self._meanwhile.items
+        if so_far:
+            items = [*items, *so_far]
         omit = self._options.config.reasoning_item_id_policy == "omit"
         return [
             {name: value for name, value in input_form(item).items() if name != "id"}
@@ -554,10 +565,12 @@ def _is_call(item: RunItem, call_id: str) -> bool:
     return isinstance(item, ToolCallItem) and item.call_id == call_id
 
 
-def brought(state: AgentState, facts: Sequence[Fact], crew: Crew, options: Options) -> list[RunItem]:
+def brought(
+    state: AgentState, facts: Sequence[Fact], crew: Crew, options: Options, so_far: Meanwhile = NOTHING
+) -> list[RunItem]:
     """What a run brought, calls that were asked about among it; what ``prepare`` makes of the input isn't."""
     mine = [fact for fact in facts if fact.node != "prepare"]
-    items = run_items(state, mine, crew.agents, crew.first, options, facts)
+    items = run_items(state, mine, crew.agents, crew.first, options, facts, so_far)
     asked = [fact for fact in facts if isinstance(fact, Request) and fact.kind == APPROVAL]
     for request in asked:
         data: Any = request.data

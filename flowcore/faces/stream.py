@@ -25,8 +25,9 @@ from flowcore.faces.items import (
     ToolSearchCallItem,
     ToolSearchOutputItem,
 )
+from flowcore.faces.meanwhile import meanwhile
 from flowcore.graph.node import RETRY
-from flowcore.machine.facts import Transition
+from flowcore.machine.facts import Rested, Transition
 from flowcore.models.openai_types import typed_event
 
 
@@ -120,6 +121,8 @@ class Translator:
         state = run.state
         self.reader = Reader(crew.agents, crew.current(state).name, options, state.items, run._live.facts)
         self.agent = self.reader.agent
+        self._told = meanwhile(run.facts).items
+        """Outputs of calls whose turn isn't over that were handed out when the run came to rest."""
         self._said = False
         """Whether the attempt that goes on has emitted anything."""
 
@@ -139,16 +142,41 @@ class Translator:
             self._said = False
             if fact.on == RETRY:
                 yield ModelRetryStreamEvent(fact.attempt, fact.error or {})
+        if isinstance(fact, Rested) and fact.standing == "waiting":
+            yield from self._rested(fact)
         if not isinstance(fact, Transition) or not ("items" in fact.update or "agent" in fact.update):
             return
         items = new_items(self.run, fact.seq)
-        for item in self.reader.items_of(fact, items, getattr(self.run.state, "custom", None)):
-            name = _NAMES.get(type(item))
-            if name is not None:
-                yield RunItemStreamEvent(name, item)
+        made = self.reader.items_of(fact, items, getattr(self.run.state, "custom", None))
+        yield from self._named(made if fact.node != "run_tools" or not self._told else self._untold(made))
         if self.reader.agent is not self.agent or fact.node == "handoff":  # an agent may hand off to itself
             self.agent = self.reader.agent
             yield AgentUpdatedStreamEvent(self.agent)
+
+    def _rested(self, fact: Rested) -> Iterator[StreamEvent]:
+        """The outputs of calls that have ended while others of their turn wait."""
+        so_far = meanwhile([one for one in self.run.facts if one.seq <= fact.seq])
+        if so_far.records:
+            yield from self._named(self._untold(self.reader.given_so_far(so_far)))
+            self._told = so_far.items
+
+    def _untold(self, made: list[RunItem]) -> list[RunItem]:
+        """The items that weren't handed out before."""
+        told, self._told = self._told, []
+        new = []
+        for item in made:
+            if item.item in told:
+                told.remove(item.item)
+            else:
+                new.append(item)
+        return new
+
+    @staticmethod
+    def _named(made: list[RunItem]) -> Iterator[StreamEvent]:
+        for item in made:
+            name = _NAMES.get(type(item))
+            if name is not None:
+                yield RunItemStreamEvent(name, item)
 
 
 def new_items(run: Run, seq: int) -> list[Any]:

@@ -406,8 +406,7 @@ class AgentRun:
             if key not in self.nested:  # that one began with its run, maybe at an earlier entry
                 span.start_time = fact.started
             if (self.run.answers or self.sticky) and self._rejected(key):
-                name = self.calls[key].get("name")
-                span.error = {"message": "Tool execution was not approved", "data": {"tool_name": name}}
+                record["rejected"] = True
             self._tool_ended(span, fact, key, record)
 
     def _untold(self, call_id: Any, but: Mapping[str, Any]) -> str | None:
@@ -441,6 +440,11 @@ class AgentRun:
             self._judged(span, fact, key, record["verdicts"])
         if record.get("tripped") and span.error is None:
             span.error = _tripwire(record["tripped"])
+        if record.get("rejected"):
+            span.error = {
+                "message": "Tool execution was not approved",
+                "data": {"tool_name": self.calls[key].get("name")},
+            }
         said = self.said.pop(key, None)
         if said is not None:
             data.mcp_data = said.get("mcp_data", data.mcp_data)

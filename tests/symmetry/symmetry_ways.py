@@ -360,14 +360,16 @@ class Streamed(Awaited):
         return (result if result._started is not None else None), error
 
     def check(self, result: Any, events: list[Any], before: list[Any]) -> None:
-        """The events tell the new items, in order."""
+        """The events tell the new items, in order; those that were known when the run rested aren't told again."""
         if result._started is None:
             return
         told = [_item(one.item, True) for one in events if isinstance(one, RunItemStreamEvent)]
         kinds = ("ToolApprovalItem", "InputItem", "CompactionItem")
-        old = sum(type(one).__name__ not in kinds for one in before)
+        known = [_item(one, True) for one in before if type(one).__name__ not in kinds]
         brought = [_item(one, True) for one in result.new_items if type(one).__name__ not in kinds]
-        assert told == brought[old:], "the stream's items aren't the run's"
+        for one in known:
+            brought.remove(one)
+        assert told == brought, "the stream's items aren't the run's"
 
 
 class Left(Streamed):

@@ -185,7 +185,7 @@ async def rejected(options: Options, wrapper: RunContextWrapper[Any], call: Call
     told = decision.message
     if told is None:
         told = await formatted(options, wrapper, call, "approval_rejected", REJECTED)
-    return {"item": function_output(call.item["call_id"], told), "value": told}
+    return {"item": function_output(call.item["call_id"], told), "value": told, "rejected": True}
 
 
 async def unknown(options: Options, wrapper: RunContextWrapper[Any], call: Call) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from flowcore.agents.agent import AgentSpec, ToolsToFinalOutputResult
@@ -68,10 +69,11 @@ async def run_tools(state: AgentState, ctx: Context) -> Outcome:
     else:
         ready = await _ask(state, ctx, options, agent, wrapper, calls)
         within = _gate(options)
-        going = [_once(state, ctx, options, wrapper, agent, call, within) for call in ready]
+        waits = len(ready) < len(calls)
+        going = [_once(state, ctx, options, wrapper, agent, call, within, waits) for call in ready]
         done = await together(going)
         tripped = next((one.record["tripped"] for one in done if one.record.get("tripped")), None)
-        if len(ready) < len(calls) and tripped is None:
+        if waits and tripped is None:
             update = _standing(state, wrapper)
             return Goto("needs_decision", undecided=[call.question for call in calls if call not in ready], **update)
     return await _leave(state, ctx, options, agent, wrapper, calls, done, hands_off)
@@ -272,17 +274,22 @@ async def _needs_approval(
 
 async def _once(
     state: AgentState, ctx: Context, options: Options, wrapper: RunContextWrapper[Any], agent: AgentSpec[Any],
-    call: Call, within: asyncio.Semaphore | None,
+    call: Call, within: asyncio.Semaphore | None, waits: bool,
 ) -> Done:  # fmt: skip
-    """A call's end, recorded; or what is told of a call that was rejected."""
+    """A call's end, recorded; or what is told of a call that isn't made, recorded where others wait (``waits``)."""
     if call.judged is not None and ("item" in call.judged or "tripped" in call.judged):
         return Done(call.judged, f"{call.key}/before")
-    if call.decision is not None and not call.decision.approved and call.tool is not None:
-        return Done(await rejected(options, wrapper, call, call.decision))
-    if call.tool is None and call.item["type"] == "function_call":
-        return Done(await unknown(options, wrapper, call))
     told = isinstance(call.tool, AgentTool)  # the child's end is recorded under the call's own key
     key = f"{call.key}/told" if told else call.key
+    instead: Callable[..., Awaitable[dict[str, Any]]] | None = None
+    if call.decision is not None and not call.decision.approved and call.tool is not None:
+        instead = partial(rejected, options, wrapper, call, call.decision)
+    elif call.tool is None and call.item["type"] == "function_call":
+        instead = partial(unknown, options, wrapper, call)
+    if instead is not None:
+        if not waits and key not in ctx.visit_record.effects:
+            return Done(await instead())
+        return Done(await ctx.once(key, lambda *_: instead(), *(() if told else (call.name, call.arguments))), key)
 
     async def go(name: str, arguments: str) -> Any:
         return await _perform(state, ctx, options, wrapper, agent, call)
