@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypedDict, cast
 
 from flowcore.agents.agent import AgentSpec
@@ -19,6 +19,7 @@ from flowcore.engine.tree import Live
 from flowcore.errors import UserError
 from flowcore.faces.results import RunResult
 from flowcore.faces.stream import AgentUpdatedStreamEvent, StreamEvent, Translator
+from flowcore.machine.facts import Fact
 from flowcore.models.base import Item
 from flowcore.models.openai_types import typed_items
 
@@ -58,6 +59,10 @@ class _View:
     @property
     def state(self) -> Any:
         return self._live.graph.schema.view(self._live.snapshot.values)
+
+    @property
+    def facts(self) -> Sequence[Fact]:
+        return self._live.facts
 
 
 class _Follower(Follower):
