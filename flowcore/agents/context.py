@@ -105,7 +105,7 @@ def kept_as(tool: str, label: str | None) -> str:
 class RunContextWrapper(Generic[TContext]):
     """The run as seen by instructions, guardrails, hooks and tools.
 
-    ``context``: the object that the app gave to the run; never sent to a model, never stored. ``usage``: tokens and
+    ``context``: the object that the app gave to the run; never sent to a model, kept by no store. ``usage``: tokens and
     requests up to now, shared by all wrappers of the run. ``turn_input``: the run's items up to now.
     ``tool_input``: the validated input of the agent tool that this run serves, where there is one.
     """

@@ -22,8 +22,10 @@ KINDS = ("mapping", "serializer", "pydantic", "dataclass", "left_out")
 def context_to_json(context: Any, serializer: Serializer | None, strict: bool) -> dict[str, Any] | None:
     """``{"kind", "class", "value"}`` of a context; None where there is none.
 
-    A mapping is kept. With ``serializer`` what that gives is. A pydantic model or a dataclass becomes its fields, but
-    for those marked secret, and anything else ``{}``, both with a warning; under ``strict`` they raise UserError.
+    A mapping is kept, whole: its values aren't declared, so nobody can say which are secret (a ``SecretStr`` among them
+    isn't JSON, and raises). With ``serializer`` what that gives is kept. A pydantic model or a dataclass becomes its
+    fields, but for those marked secret, and anything else ``{}``, both with a warning; under ``strict`` they raise
+    UserError.
     """
     if context is None:
         return None
@@ -103,7 +105,9 @@ def _json(value: Mapping[str, Any], what: str) -> dict[str, Any]:
 def _secret(context: Any) -> list[str]:
     """The fields that are marked secret: they're left out, as a mask in their place would be taken for the value."""
     if isinstance(context, BaseModel):
-        return [name for name, info in type(context).model_fields.items() if is_secret(info)]
+        computed = type(context).model_computed_fields.items()
+        found = [name for name, info in type(context).model_fields.items() if is_secret(info)]
+        return found + [name for name, info in computed if is_secret(info.return_type)]
     hints = get_type_hints(type(context), include_extras=True)
     return [name for name, hint in hints.items() if is_secret(hint)]
 

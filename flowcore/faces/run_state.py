@@ -337,9 +337,11 @@ class RunState(Generic[TContext, TAgent]):
     ) -> dict[str, Any]:
         """The journals of the run and of its nested runs, the decisions and the input that wait, and the context.
 
-        Of the context a mapping is kept, and what ``context_serializer`` makes of it; a pydantic model or a dataclass
-        becomes its fields and anything else ``{}``, with a warning; under ``strict_context`` that's a UserError. Raises
-        AlreadyResumed for a run of a store that has gone on there since.
+        No store keeps the context, but this JSON takes a mapping along, whole, whatever is in it: where it holds what
+        isn't to leave the process, say with ``context_serializer`` what is taken along instead (``lambda context: {}``:
+        nothing). A pydantic model or a dataclass becomes its fields, but for those marked secret, and anything else
+        ``{}``, with a warning; under ``strict_context`` that's a UserError. Raises AlreadyResumed for a run of a store
+        that has gone on there since.
         """
         data: dict[str, Any] = {"$schemaVersion": SCHEMA, "run": self._tree().to_json()}
         context = context_to_json(self.context, context_serializer, strict_context)

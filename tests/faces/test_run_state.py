@@ -5,12 +5,12 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr, computed_field
 
 from flowcore import (
     Agent,
@@ -27,6 +27,7 @@ from flowcore import (
     RunContextWrapper,
     Runner,
     RunState,
+    Secret,
     SqliteStore,
     StoreError,
     UserError,
@@ -734,6 +735,43 @@ async def test_a_serializer_and_a_deserializer_bring_the_context_back():
     state.context = {"key": object()}
     with pytest.raises(UserError, match="isn't JSON"):
         state.to_json()
+
+
+class Account(BaseModel):
+    owner: str
+    token: Annotated[str, Secret] = "s3cret-1"
+    key: SecretStr = SecretStr("s3cret-2")
+
+    @computed_field
+    @property
+    def pin(self) -> Annotated[str, Secret]:
+        return "s3cret-3"
+
+
+@dataclass
+class Wallet:
+    owner: str
+    account: Account
+    token: Annotated[str, Secret] = "s3cret-4"
+    anything: Any = None
+
+
+async def test_what_a_context_declares_as_secret_isn_t_taken_along():
+    account = Account(owner="Ann")
+    for context in (account, Wallet("Ann", account, anything=SecretStr("s3cret-5"))):
+        state = RunState.of(await Runner.run(one_approval(), "go", context=context))
+        with pytest.warns(UserWarning, match=type(context).__name__):
+            data = state.to_json()
+        assert data["context"]["value"]["owner"] == "Ann"
+        assert "s3cret" not in json.dumps(data)
+
+
+async def test_a_mapping_goes_along_whole_but_for_what_hides_itself():
+    state = RunState.of(await Runner.run(one_approval(), "go", context={"token": SecretStr("s3cret")}))
+    with pytest.raises(UserError, match=r"isn't JSON.*give context_serializer=") as raised:
+        state.to_json()
+    assert "s3cret" not in str(raised.value)
+    assert state.to_json(context_serializer=lambda one: {})["context"]["value"] == {}
 
 
 # --- what others may have written -------------------------------------------------------------------------------------
