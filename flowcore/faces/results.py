@@ -449,6 +449,10 @@ class RunResultStreaming(RunResultBase):
         return [] if self._started is None else super().raw_responses
 
     @property
+    def _meanwhile(self) -> Meanwhile:
+        return NOTHING if self._started is None else super()._meanwhile
+
+    @property
     def interruptions(self) -> list[ToolApprovalItem]:
         return [] if self._started is None else super().interruptions
 

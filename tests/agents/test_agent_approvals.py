@@ -57,7 +57,8 @@ async def test_a_call_that_needs_approval_waits_and_the_others_run_meanwhile():
     assert result.final_output is None
     (item,) = result.interruptions
     assert (item.name, item.arguments, item.call_id, item.agent) == ("delete", '{"row": "a"}', "c1", clerk)
-    assert result.new_items[-1].type == "tool_approval_item"
+    assert [one.type for one in result.new_items][2:] == ["tool_approval_item", "tool_call_output_item"]
+    assert outputs(result.to_input_list()) == ["row b"]
     await result.run.answer(item.call_id, True)
     result = await result.resume()
     assert result.final_output == "done"

@@ -729,7 +729,7 @@ def test_a_run_goes_on_in_process_after_process(tmp_path):
     no = "Tool execution was not approved."
     assert said == [
         "['d1'] None 1 []",
-        f"['d2'] None 2 [{no!r}]",
+        f"['d2'] None 2 [{no!r}, '3']",
         f"[] done 4 [{no!r}, '3', 'deleted b', 'deleted c']",
     ]
 
