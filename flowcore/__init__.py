@@ -153,7 +153,9 @@ install()
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __version__ = "0.1.0"
-__all__ = sorted([*_HOME_OF, "__version__"])
+_NOT_STARRED = {"map"}
+"""Names that stand for something else in every file: ``from flowcore import *`` leaves them alone."""
+__all__ = sorted({*_HOME_OF, "__version__"} - _NOT_STARRED)
 
 
 def __getattr__(name: str) -> Any:
@@ -165,4 +167,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted([*__all__, *_NOT_STARRED])

@@ -594,7 +594,6 @@ __all__ = [
     "input_guardrail",
     "is_openai_responses_compaction_aware_session",
     "load",
-    "map",
     "mcp_tools_span",
     "merge",
     "nest_handoff_history",

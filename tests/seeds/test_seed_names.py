@@ -1,5 +1,7 @@
 """The public names of openai-agents 0.24.0 are here, but for the rooms that the README says are missing."""
 
+import builtins
+
 import flowcore
 
 THEIRS = """
@@ -69,6 +71,11 @@ def test_every_other_name_is_here():
     assert len(names) == 253
     lacking = [name for name in names if name not in flowcore.__all__]
     assert [name for name in lacking if not name.startswith(MISSING)] == []
+
+
+def test_a_star_import_hides_no_builtin():
+    assert not {*flowcore.__all__} & {*dir(builtins)}
+    assert "map" in dir(flowcore)
 
 
 def test_generic_names_take_the_parameters_that_theirs_take():
