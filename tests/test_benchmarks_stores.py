@@ -54,3 +54,11 @@ def test_encryption_adds_a_few_bytes_to_each_record_and_all_of_them_come_under_a
     assert 0 < more < 150
     assert found["append of 4 kB, encrypted, µs of CPU"] > 0
     assert found["rotation, records"] >= 2 * 10 * 2
+
+
+@pytest.mark.parametrize("store", ["sqlite", "postgres"])
+def test_what_is_due_is_asked_beside_a_backlog(store: str) -> None:
+    where = "sqlite" if store == "sqlite" else server().dsn
+    [found] = said("due_runs.py", "--runs", "1000", "--times", "3", "--store", where)
+    assert len(found["ms"]) == 2
+    assert all(figure > 0 for figure in found["ms"].values())

@@ -188,9 +188,16 @@ class PostgresStore:
 
     async def delete(self, run: str) -> None:
         """Remove a root run and its tree; what forks share stays for them. Raises RunNotFound, RunConflict,
-        UserError."""
+        UserError.
+
+        It's gone at once and as a whole; the facts of a large one are freed after that, in small transactions. What a
+        process left of that, because it ended, the next ``delete`` or ``prune`` frees: until then the id isn't given
+        again.
+        """
         checks.check_run_id(run)
-        await self._pool().do(postgres_write.delete(self._names, run))
+        done = await self._pool().do(postgres_write.delete(self._names, run))
+        while not done:
+            done = await self._pool().do(postgres_write.free(self._names))
 
     async def prune(
         self, older_than: float | datetime, status: str | Collection[str] = "done", *, dry_run: bool = False
@@ -206,6 +213,9 @@ class PostgresStore:
                 if old and not dry_run:
                     job = postgres_write.prune(self._names, old, before, standing)
                     old = await self._pool().do(job, again=False)
+                done = dry_run
+                while not done:
+                    done = await self._pool().do(postgres_write.free(self._names))
                 found += old
         return sorted(found)
 

@@ -93,6 +93,7 @@ _INDEXED = {
     "run_owner": ("run", "owner IS NOT NULL", "owner"),
     "run_base": ("run", "base IS NOT NULL", "base"),
     "kept_pkey": ("kept", "id >= ''::bytea", "id"),
+    "kept_loose": ("kept", "loose", "id"),
     "letter_root": ("letter", "root >= ''::bytea", "root, number"),
     "request_root": ("request", "root >= ''::bytea", "root, opened"),
     "request_opened": ("request", "opened IS NOT NULL", "opened"),

@@ -366,6 +366,65 @@ WHERE root = id AND letters > known AND standing IN ('running', 'waiting');
 CREATE INDEX run_loose ON @.run (created, id) WHERE root = id AND standing = 'running' AND due IS NULL;
 """
 
+# What is deleted is hidden as a whole, and freed in pieces. `loose`: somebody should look which of its facts a fork
+# needs still, and free the others.
+_REMOVAL = """
+ALTER TABLE @.kept ADD COLUMN loose boolean NOT NULL DEFAULT false;
+CREATE INDEX kept_loose ON @.kept (id) WHERE loose;
+
+CREATE FUNCTION @.hide(p_root bytea) RETURNS void LANGUAGE plpgsql AS $body$
+BEGIN
+    PERFORM 1 FROM @.run WHERE root = p_root ORDER BY id FOR UPDATE;
+    INSERT INTO @.kept (id, root, base, base_seq, loose)
+    SELECT id, root, base, base_seq, true FROM @.run WHERE root = p_root;
+    DELETE FROM @.run WHERE root = p_root;
+    DELETE FROM @.letter WHERE root = p_root;
+    DELETE FROM @.request WHERE root = p_root;
+END $body$;
+
+CREATE FUNCTION @.free(p_most bigint) RETURNS boolean LANGUAGE plpgsql AS $body$
+DECLARE
+    hidden @.kept%ROWTYPE;
+    upto bigint;
+    rows bigint;
+    rest bigint := p_most;
+BEGIN
+    LOOP
+        SELECT * INTO hidden FROM @.kept WHERE loose ORDER BY id LIMIT 1;
+        IF NOT FOUND THEN
+            RETURN true;
+        END IF;
+        SELECT max(base_seq) INTO upto FROM (
+            SELECT base_seq FROM @.run WHERE base = hidden.id
+            UNION ALL SELECT base_seq FROM @.kept WHERE base = hidden.id
+        ) AS needed;
+        -- What it wrote stays, and isn't taken for something that a later run of this id writes.
+        UPDATE @.session_item SET run = NULL, digest = NULL WHERE position = ANY (ARRAY(
+            SELECT position FROM @.session_item WHERE run = hidden.id LIMIT rest
+        ));
+        GET DIAGNOSTICS rows = ROW_COUNT;
+        rest := rest - rows;
+        DELETE FROM @.fact WHERE run = hidden.id AND seq = ANY (ARRAY(
+            SELECT seq FROM @.fact WHERE run = hidden.id AND seq > coalesce(upto, -1) ORDER BY seq LIMIT rest
+        ));
+        GET DIAGNOSTICS rows = ROW_COUNT;
+        rest := rest - rows - 1;
+        IF rest <= 0 THEN
+            RETURN false;
+        END IF;
+        IF upto IS NULL THEN
+            DELETE FROM @.kept WHERE id = hidden.id;
+        ELSE
+            UPDATE @.kept SET loose = false, base_seq = CASE WHEN base IS NOT NULL THEN least(base_seq, upto) END
+            WHERE id = hidden.id;
+        END IF;
+        IF hidden.base IS NOT NULL AND (upto IS NULL OR upto < hidden.base_seq) THEN
+            UPDATE @.kept SET loose = true WHERE id = hidden.base;
+        END IF;
+    END LOOP;
+END $body$;
+"""
+
 # All that a group brings, in one round trip. Plain facts (p_): one for a run, that bring nothing else. Leases given
 # back (r_). Members (m_), each of another run, with their facts (f_), the digests of requests and letters that go (g_),
 # the requests that open (o_) and the items for sessions (s_), by the member's number. A member is written whole or not
@@ -548,7 +607,7 @@ BEGIN
 END $body$;
 """
 
-STEPS = ("", _TABLES + _FUNCTIONS + _MARK, _LETTERS + _WRITE + "INSERT INTO @.flowcore_store VALUES (3);")
+STEPS = ("", _TABLES + _FUNCTIONS + _MARK, _LETTERS + _REMOVAL + _WRITE + "INSERT INTO @.flowcore_store VALUES (3);")
 """What leads from each version to the next, an empty schema being version 0. A step is never changed once it was
 released; it ends with writing its version."""
 OLDEST = 2

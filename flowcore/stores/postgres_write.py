@@ -84,30 +84,32 @@ ON CONFLICT (id) DO UPDATE SET expires = excluded.expires"""
 # Deleting
 
 
-def delete(names: Names, run: str) -> Job[None]:
-    """Remove a root run and its tree. Raises RunNotFound, RunConflict while it's held, UserError for a child."""
+def delete(names: Names, run: str) -> Job[bool]:
+    """Hide a root run and its tree, and begin to free what it took; whether that was all. Raises RunNotFound,
+    RunConflict while it's held, UserError for a child."""
 
-    async def job(connection: Connection, again: bool) -> None:
+    async def job(connection: Connection, again: bool) -> bool:
         async with connection.transaction():
             await connection.execute(_EXCLUSIVE, (names.lock("delete"),))
             await connection.execute(names.sql(_LOCK_ROW), (utf8(run),))
             found = await (await connection.execute(names.sql(_HOLDER), (utf8(run),), binary=True)).fetchone()
             if found is None:
                 if again:
-                    return  # by the try that was lost
+                    return False  # hidden by the try that was lost
                 raise checks.not_found(run)
             root, host, pid, born = found
             if text(root) != run:
                 raise checks.not_root_to_delete(run, text(root))
             if host is not None and not is_gone(text(host), pid, text(born)):
                 raise checks.held(run, text(host), pid, False)
-            await connection.execute(names.sql(_REMOVE), (utf8(run),))
+            await connection.execute(names.sql(_HIDE), (utf8(run),))
+            return await _free(connection, names)
 
     return job
 
 
 def prune(names: Names, runs: Sequence[str], before: float, standing: str) -> Job[list[str]]:
-    """Remove those of these root runs that still have this standing, that nobody holds and that are older than
+    """Hide those of these root runs that still have this standing, that nobody holds and that are older than
     ``before``; their ids."""
     only = [utf8(run) for run in runs]
     given = {"before": before, "standing": standing, "only": only}
@@ -119,16 +121,35 @@ def prune(names: Names, runs: Sequence[str], before: float, standing: str) -> Jo
             found = await (await connection.execute(names.sql(_STILL_OLD), given, binary=True)).fetchall()
             old = [run for run, host, pid, born in found if host is None or is_gone(text(host), pid, text(born))]
             for run in old:
-                await connection.execute(names.sql(_REMOVE), (run,))
+                await connection.execute(names.sql(_HIDE), (run,))
         return [text(run) for run in old]
 
     return job
 
 
+def free(names: Names) -> Job[bool]:
+    """Drop what no fork needs of hidden runs, PIECE_ROWS of it; whether that was all."""
+
+    async def job(connection: Connection, again: bool) -> bool:
+        async with connection.transaction():
+            await connection.execute(_EXCLUSIVE, (names.lock("delete"),))
+            return await _free(connection, names)
+
+    return job
+
+
+async def _free(connection: Connection, names: Names) -> bool:
+    [done] = await (await connection.execute(names.sql(_FREE), (PIECE_ROWS,))).fetchone() or [True]
+    return bool(done)
+
+
 PRUNE_AT_ONCE = 100
-"""Runs that go in one transaction: other writers aren't kept waiting for long."""
+"""Runs that are hidden in one transaction: who deletes, too, isn't kept waiting for long."""
+PIECE_ROWS = 5_000
+"""Rows that are freed in one transaction: some 20 ms."""
 _EXCLUSIVE = "SELECT pg_advisory_xact_lock(%b)"
-_REMOVE = "SELECT @.remove(%b)"
+_HIDE = "SELECT @.hide(%b)"
+_FREE = "SELECT @.free(%b)"
 _LOCK_ROW = "SELECT 1 FROM @.run WHERE id = %b FOR UPDATE"
 _HOLDER = f"""
 SELECT run.root, owner.host, owner.pid, owner.born

@@ -186,9 +186,16 @@ class SqliteStore:
 
     async def delete(self, run: str) -> None:
         """Remove a root run and its tree; what forks share stays for them. Raises RunNotFound, RunConflict,
-        UserError. The file doesn't shrink: what becomes free is used again."""
+        UserError. The file doesn't shrink: what becomes free is used again.
+
+        It's gone at once and as a whole; the facts of a large one are freed after that, in small transactions. What a
+        process left of that, because it ended, the next ``delete`` or ``prune`` frees: until then the id isn't given
+        again."""
         checks.check_run_id(run)
-        await self._open().write_soon(partial(sqlite_write.delete, run=run))
+        file = self._open()
+        done = await file.write_soon(partial(sqlite_write.delete, run=run))
+        while not done:
+            done = await file.write_soon(sqlite_write.free)
 
     async def prune(
         self, older_than: float | datetime, status: str | Collection[str] = "done", *, dry_run: bool = False
@@ -206,6 +213,9 @@ class SqliteStore:
                 while old and not dry_run:
                     gone, old = await file.write_soon(partial(sqlite_write.prune, runs=old, before=before, of=standing))
                     found += gone
+                done = dry_run
+                while not done:
+                    done = await file.write_soon(sqlite_write.free)
         return sorted(found)
 
     # The inbox

@@ -89,8 +89,13 @@ CREATE INDEX run_called ON run (coalesce(due, created), id)
 WHERE root = id AND letters > known AND standing IN ('running', 'waiting');
 CREATE INDEX run_loose ON run (created, id) WHERE root = id AND standing = 'running' AND due IS NULL;
 """
+# `loose`: somebody should look which of its facts a fork needs still, and free the others.
+_LOOSE = """
+ALTER TABLE kept ADD COLUMN loose INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX kept_loose ON kept (id) WHERE loose;
+"""
 
-STEPS = (_TABLES, _HELD, _SUMS, _ASKED, _LETTERS)
+STEPS = (_TABLES, _HELD, _SUMS, _ASKED, _LETTERS, _LOOSE)
 """What leads from each version to the next, an empty file being version 0; the version stands in the file header's
 user version. A step is never changed once it was released. After the third, ``add_sums``: see ``checksums``."""
 

@@ -21,7 +21,15 @@ import stores_postgres
 from stores_postgres import Cutter, new_store, server
 
 from flowcore.errors import RunConflict, RunExists, RunNotFound, StoreError, UserError
-from flowcore.stores import PostgresStore, checksums, open_store, postgres_pool, postgres_read, postgres_steps
+from flowcore.stores import (
+    PostgresStore,
+    checksums,
+    open_store,
+    postgres_pool,
+    postgres_read,
+    postgres_steps,
+    postgres_write,
+)
 from flowcore.stores.base import Claim, IndexRow, Letter, SessionWrite
 from flowcore.testing.store_suite.making import asking, begin, fork_of, member, move, owner, question, row
 
@@ -310,6 +318,36 @@ async def test_a_value_that_the_database_cannot_keep_refuses_its_member_alone() 
     )
     assert isinstance(answers[0], StoreError)
     assert answers[1] is None
+    await store.close()
+
+
+async def test_what_is_deleted_is_gone_at_once_and_freed_in_pieces_by_whoever_deletes_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(postgres_write, "PIECE_ROWS", 20)
+    store = new_store()
+    facts = [move(seq) for seq in range(1, 50)]
+    claim = await store.admit(member("a", *begin("a").facts, *facts, index=row("a", standing="done")), ME)
+    child = member("a/n.1/k", *begin("a/n.1/k", "a").facts, *facts[:10], root="a", writes=[SessionWrite("s", 1, ["x"])])
+    assert await store.append([child], claim) == [None]
+    await store.release("a", claim)
+    await store.release("f", await store.admit(fork_of("f", "a", 3), ME))
+    table = store._names.table
+    assert not await store._pool().do(postgres_write.delete(store._names, "a"))  # and its process ends
+    for run in ("a", "a/n.1/k"):
+        with pytest.raises(RunNotFound):
+            await store.read(run)
+    with pytest.raises(RunExists):
+        await store.admit(begin("a"), ME)
+    assert server().ask(f"SELECT count(*) FROM {table('fact')}") == [(62 - 20,)]
+    assert await store.prune(1e9) == []
+    assert server().ask(f"SELECT count(*) FROM {table('fact')}") == [(5,)]
+    assert server().ask(f"SELECT id, base_seq, loose FROM {table('kept')}") == [(b"a", None, False)]
+    assert [fact.seq for fact in await store.read("f")] == [0, 1, 2, 3, 4]
+    assert [one.item for one in await store.session_items("s")] == ["x"]
+    await store.delete("f")
+    await store.admit(begin("a"), ME)
+    assert server().ask(f"SELECT count(*) FROM {table('fact')}") == [(1,)]
     await store.close()
 
 

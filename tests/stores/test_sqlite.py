@@ -18,11 +18,11 @@ from pathlib import Path
 
 import pytest
 
-from flowcore.errors import RunConflict, StoreError, UserError
+from flowcore.errors import RunConflict, RunExists, RunNotFound, StoreError, UserError
 from flowcore.stores import MemoryStore, SqliteStore, Store, open_store, sqlite_write
-from flowcore.stores.base import LEASE_SECONDS, Claim, Letter, Owner
+from flowcore.stores.base import LEASE_SECONDS, Claim, Letter, Owner, SessionWrite
 from flowcore.stores.sqlite_file import CHECKPOINT_PAGES
-from flowcore.testing.store_suite.making import begin, dead_owner, far_owner, member, move, owner, row
+from flowcore.testing.store_suite.making import begin, dead_owner, far_owner, fork_of, member, move, owner, row
 
 ME, OTHER = owner("me"), owner("other")
 SCRIPT = Path(__file__).with_name("stores_process.py")
@@ -110,6 +110,8 @@ async def test_a_file_of_an_earlier_version_is_brought_up_to_date(sqlite: Sqlite
     with file_of(sqlite) as connection:
         connection.execute("DROP TRIGGER letter_came")
         connection.execute("DROP TRIGGER letter_went")
+        connection.execute("DROP INDEX kept_loose")
+        connection.execute("ALTER TABLE kept DROP COLUMN loose")
         later = {4: (["run_called", "run_loose"], ["letters"])}
         later[1] = (["run_held", "request_opened", *later[4][0]], ["head", "fixed", "sum", "letters"])
         for index in later[version][0]:
@@ -128,7 +130,7 @@ async def test_a_file_of_an_earlier_version_is_brought_up_to_date(sqlite: Sqlite
     assert await sqlite.release("called", claim)
     assert await sqlite.due(0.0) == ["r"]
     with file_of(sqlite) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (5,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (6,)
 
 
 async def test_a_directory_is_made_and_a_file_in_its_place_is_an_error(tmp_path: Path) -> None:
@@ -536,15 +538,32 @@ async def test_lists_are_found_by_an_index_and_read_no_journal(sqlite: SqliteSto
             assert "TEMP B-TREE FOR ORDER BY" not in plan or sql not in sqlite_read._RUNS.values(), plan
 
 
-async def test_a_transaction_of_prune_ends_after_some_thousand_rows(sqlite: SqliteStore) -> None:
-    for run in ("a", "b", "c", "d"):
-        facts = [move(seq) for seq in range(1, 1_500)]
-        claim = await sqlite.admit(member(run, *begin(run).facts, *facts, index=row(run, standing="done")), owner("me"))
-        await sqlite.release(run, claim)
-    once = partial(sqlite_write.prune, runs=["a", "b", "c", "d"], before=1e12, of="done")
-    gone, rest = await sqlite._open().write_soon(once)
-    assert (gone, rest) == (["a", "b"], ["c", "d"])
-    assert await sqlite.prune(0) == ["c", "d"]
+async def test_what_is_deleted_is_gone_at_once_and_freed_in_pieces_by_whoever_deletes_next(sqlite: SqliteStore) -> None:
+    facts = [move(seq) for seq in range(1, 5_000)]
+    claim = await sqlite.admit(member("a", *begin("a").facts, *facts, index=row("a", standing="done")), ME)
+    child = member("a/n.1/k", *begin("a/n.1/k", "a").facts, *facts[:10], root="a", writes=[SessionWrite("s", 1, ["x"])])
+    assert await sqlite.append([child], claim) == [None]
+    await sqlite.release("a", claim)
+    await sqlite.release("f", await sqlite.admit(fork_of("f", "a", 3), ME))
+    file = sqlite._open()
+    assert not await file.write_soon(partial(sqlite_write.delete, run="a"))  # and its process ends
+    for run in ("a", "a/n.1/k"):
+        with pytest.raises(RunNotFound):
+            await sqlite.read(run)
+    with pytest.raises(RunExists):
+        await sqlite.admit(begin("a"), ME)
+    with file_of(sqlite) as connection:
+        (left,) = connection.execute("SELECT count(*) FROM fact").fetchone()
+        assert 5_012 - left == sqlite_write.PIECE_ROWS
+        assert await sqlite.prune(1e9) == []
+        assert connection.execute("SELECT count(*) FROM fact").fetchone() == (5,)
+        assert connection.execute("SELECT id, base_seq, loose FROM kept").fetchall() == [("a", None, 0)]
+    assert [fact.seq for fact in await sqlite.read("f")] == [0, 1, 2, 3, 4]
+    assert [one.item for one in await sqlite.session_items("s")] == ["x"]
+    await sqlite.delete("f")
+    await sqlite.admit(begin("a"), ME)
+    with file_of(sqlite) as connection:
+        assert connection.execute("SELECT count(*) FROM fact").fetchone() == (1,)
 
 
 # Addresses

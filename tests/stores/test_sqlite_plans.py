@@ -20,10 +20,10 @@ SQL = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b")
 MANY = ("run", "fact", "request", "session_item", "kept")
 FEW = (
     "run USING INDEX run_held", "run USING INDEX run_loose", "run USING INDEX run_called",
-    "request USING INDEX request_opened",
+    "request USING INDEX request_opened", "kept USING INDEX kept_loose",
 )  # fmt: skip
 """What may be read from its beginning: runs that somebody holds, that should move, or that are called; requests in
-their order; the latter three up to a limit."""
+their order; what is to be freed. All but the first up to a limit."""
 
 
 def texts(value: Any) -> Iterator[str]:
