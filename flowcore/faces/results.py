@@ -151,7 +151,8 @@ class RunResultBase:
 
     @property
     def new_items(self) -> list[RunItem]:
-        """What the run brought: messages, calls, outputs, handoffs, calls that were asked about, in order."""
+        """What the run brought: messages, calls, outputs, handoffs, calls that were asked about, in order. While some
+        calls of a turn wait, the outputs of those that have ended are among it."""
         run = self.run
         seq = run._live.snapshot.seq
         if self._items[0] != seq:

@@ -374,7 +374,7 @@ async def test_a_handler_makes_an_output_of_a_refusal():
     assert result.final_output == "declined"
     assert isinstance(seen[0].error, ModelRefusalError)
     assert seen[0].run_data.last_agent is clerk
-    assert seen[0].run_data.input == [{"role": "user", "content": "go"}]
+    assert seen[0].run_data.input == "go"
     assert result.to_input_list()[-1]["content"][0]["text"] == "declined"
 
 

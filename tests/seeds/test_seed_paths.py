@@ -54,6 +54,8 @@ PATHS = {
     "memory.session_settings": "SessionSettings",
     "memory.sqlite_session": "SQLiteSession",
     "model_settings": "MCPToolChoice ModelSettings",
+    "models": "get_default_model get_default_model_settings gpt_5_reasoning_settings_required is_gpt_5_default",
+    "models.default_models": "get_default_model get_default_model_settings is_gpt_5_default",
     "models.interface": "Model ModelProvider ModelTracing",
     "models.multi_provider": "MultiProvider MultiProviderMap",
     "models.openai_chatcompletions": "OpenAIChatCompletionsModel",
