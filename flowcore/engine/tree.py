@@ -282,7 +282,8 @@ class Tree:
 
     def _break(self, error: Exception) -> None:
         """Nothing more can be committed from here: what is in memory is no longer the truth."""
-        self.broken = error if isinstance(error, (RunConflict, StoreError)) else StoreError(str(error))
+        if self.broken is None:  # what comes after the first is its consequence
+            self.broken = error if isinstance(error, (RunConflict, StoreError)) else StoreError(str(error))
         self.holder.drop(self)
         raise self.broken
 

@@ -375,6 +375,41 @@ async def test_a_heartbeat_that_wakes_up_before_its_event_loop_doesnt_let_an_eff
     assert calls == ["a", "b"], "the second one by who took the run over"
 
 
+async def test_a_lost_run_says_so_though_a_renewal_of_its_lease_fails_after_that(shared: Any, hours: Hours) -> None:
+    first, begun = [1], []
+    entered, woken, runs, beat = asyncio.Event(), asyncio.Event(), threading.Event(), shared.beat
+
+    def stopped(owner: Owner) -> None:
+        begun.append(1)
+        runs.wait()
+        beat(owner)
+
+    async def late() -> None:
+        entered.set()
+        await woken.wait()
+
+    async def work(state: S, ctx: Any) -> dict[str, Any]:
+        if first.pop() if first else False:
+            a = asyncio.ensure_future(ctx.once("a", late))
+            await entered.wait()
+            shared.beat = stopped
+            hours.pass_by(LEASE_SECONDS * 4)
+            elsewhere(lambda: _resumed(again(shared), work))
+            await until(lambda: begun)  # by the watch, which ends with the last lease
+            b = asyncio.ensure_future(ctx.once("b", lambda: None))
+            woken.set()  # its record is refused
+            await until(lambda: run._tree.broken is not None)
+            runs.set()  # and only then is there an answer to who asked whether it may start
+            await asyncio.gather(a, b, return_exceptions=True)
+        await ctx.once("a", lambda: None)
+        await ctx.once("b", lambda: None)
+        return {"n": 7}
+
+    run = await start(one(work), store=shared, run_id="r")
+    with pytest.raises(RunConflict, match="claimed again"):
+        await run.drive()
+
+
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the thread beat by itself, and look often whether it's time."""
     monkeypatch.setattr(heartbeat, "ALONE_AFTER", 1 / 3)
