@@ -295,4 +295,4 @@ def test_a_run_in_a_file_does_what_the_model_says() -> None:
 
 
 def test_a_run_in_postgres_does_what_the_model_says() -> None:
-    run_state_machine_as_test(LifeInPostgres, settings=_settings(10))
+    run_state_machine_as_test(LifeInPostgres, settings=_settings(6))
