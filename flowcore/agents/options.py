@@ -158,9 +158,9 @@ class Options:
             wrapper.approvals.learn(getattr(run, "facts", ()))
         usage: Any = wrapper.usage
         facts, spent, given = run.journal, run.spent, usage.given
-        usage.live = run
         if given is not None and run.note_usage(given.to_counts()):
             usage.given, spent, given = None, run.spent, None
+        usage.spent, usage.known = spent, len(facts)
         if spent is None and given is None and facts is usage.facts and self._read == len(facts):
             return wrapper
         counts = run.usage

@@ -197,26 +197,27 @@ class RunUsage(Usage):
     """What a run has used, as its functions and its result see it: it grows with the run. What they ``add`` is the
     run's, too (``given``, until the run has noted it). A copy is a plain ``Usage``.
 
-    ``facts``: the run's journal, from which ``request_usage_entries`` are made when they're asked for; ``live``: what
-    runs now, whose ``spent`` no fact tells of yet. ``nested`` gives the entries of a nested run; without it, what one
-    used is a single entry.
+    ``facts``: the run's journal, from which ``request_usage_entries`` are made when they're asked for; ``spent``: what
+    the fact after ``known`` of them will tell. ``nested`` gives the entries of a nested run; without it, what one used
+    is a single entry.
     """
 
-    __slots__ = ("facts", "given", "live", "nested")
+    __slots__ = ("facts", "given", "known", "nested", "spent")
     __hash__ = None  # type: ignore[assignment]
 
     def __init__(self) -> None:
         self.facts: Sequence[Any] = ()
         self.given: Usage | None = None
-        self.live: Any = None
+        self.spent: Mapping[str, Any] | None = None
+        self.known = 0
         self.nested: Callable[[Any], Iterable[RequestUsage]] | None = None
         super().__init__()
 
     @property
     def request_usage_entries(self) -> list[RequestUsage]:
         made = list(entries_of(self.facts, self.nested))
-        spent = getattr(self.live, "spent", None)
-        if spent and spent.get("total_tokens"):
+        spent = self.spent
+        if spent and spent.get("total_tokens") and len(self.facts) == self.known:
             made.append(Usage.from_counts(spent).as_request())
         return made if self.given is None else made + self.given.request_usage_entries
 

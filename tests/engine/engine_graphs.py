@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, NamedTuple
 
+import pytest
 from tenacity import retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from flowcore.engine.run import load, resume, start
@@ -16,6 +17,9 @@ from flowcore.graph.state import State, add, append, merge
 from flowcore.graph.values import Json
 from flowcore.stores.base import Store
 from flowcore.testing import Crash, CrashingStore, ManualClock, finish, journals
+
+THREE = pytest.mark.parametrize("make_store", ["memory", "normal", "postgres"], indirect=True)
+"""What is killed after every fact: how a file is synced changes nothing about that."""
 
 
 class S(State):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import pytest
-from engine_graphs import CASES, YES, S, asking, asking_any, loop, nested, retry
+from engine_graphs import CASES, THREE, YES, S, asking, asking_any, loop, nested, retry
 from stores_postgres import LentStore, server
 
 from flowcore.engine.run import Run, load, resume, start
@@ -370,6 +370,7 @@ async def test_the_open_requests_of_open_children_are_the_forks_too(store: Store
 # Durability
 
 
+@THREE
 @pytest.mark.parametrize("name", ["loop", "asking_any", "nested", "retry"])
 async def test_a_kill_after_any_fact_of_a_fork_changes_nothing(name: str, make_store: Callable[[], Store]) -> None:
     case = CASES[name]
@@ -384,6 +385,7 @@ async def test_a_kill_after_any_fact_of_a_fork_changes_nothing(name: str, make_s
     assert kills.kills >= 2
 
 
+@THREE
 async def test_a_kill_after_any_fact_of_a_fork_with_children_changes_nothing(make_store: Callable[[], Store]) -> None:
     async def begin(store: CrashingStore, id: str) -> Run:
         base = await start(waiting_child(), store=store.inner, run_id="base", clock=ManualClock())

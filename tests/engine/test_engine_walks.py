@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from engine_graphs import CASES, iterate, reborn
+from engine_graphs import CASES, THREE, iterate, reborn
 
 from flowcore.engine.run import start
 from flowcore.stores.base import Store
 from flowcore.testing import ManualClock, finish, journals, kill_everywhere, same_walk
 
 
+@THREE
 @pytest.mark.parametrize("name", CASES)
 async def test_a_kill_after_any_fact_changes_nothing(name: str, make_store: Callable[[], Store]) -> None:
     case = CASES[name]
