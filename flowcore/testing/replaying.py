@@ -22,7 +22,7 @@ from flowcore.engine.run import Run, start
 from flowcore.errors import NodeTimeout, UserError
 from flowcore.faces.sync import run_sync
 from flowcore.graph.graph import Graph
-from flowcore.graph.node import Node, rename
+from flowcore.graph.node import Node, Retry, rename
 from flowcore.graph.values import Codec, Json, codec_of, shorten
 from flowcore.machine.explain import Difference, Stretch, difference, is_end, stretches
 from flowcore.machine.facts import SPENT, Fact, Standing
@@ -399,7 +399,10 @@ class RecordedContext:
             if spent is not None:
                 ctx.spend(**spent)
             if key not in step.effects:
-                raise await self._entry.missing(f"effect '{key}'")
+                error = await self._entry.missing(f"effect '{key}'")
+                if step.retried:  # what decided that isn't called
+                    ctx.retry = Retry(1_000, 0, type(error), exact=True)
+                raise error
             return _codec(returns, key).decode(step.effects[key])
 
         return await ctx.once(key, give, *args, returns=returns)

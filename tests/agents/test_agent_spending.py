@@ -144,3 +144,4 @@ async def test_a_call_that_is_tried_again_beside_a_guardrail_is_counted_once_a_t
     result = await Runner.run(agent, "go")
     assert (result.context_wrapper.usage.requests, result.context_wrapper.usage.total_tokens) == (2, 13)
     assert [one.usage.total_tokens for one in result.raw_responses] == [13]
+    await replay(result.run.facts, agent)
