@@ -66,7 +66,7 @@ async def test_run_stream_and_reopened_are_the_same_walk(extract: Any) -> None:
 
 
 async def test_killed_after_any_fact_it_gives_the_same_sum(extract: Any, make_store: Any) -> None:
-    every = make_store.every(16)
+    every = make_store.every(8)
     kills = await kill_everywhere(extract.graph, 10, store=make_store, context=lambda: options(reads()), every=every)
     assert kills.standing == "done"
     assert kills.output.startswith("9 of 10 invoices")

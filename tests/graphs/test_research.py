@@ -67,7 +67,7 @@ async def test_a_question_that_is_asked_twice_is_answered_once(graph: Any) -> No
 
 async def test_killed_after_any_fact_it_comes_to_the_same_report(graph: Any, make_store: Any) -> None:
     kills = await kill_everywhere(
-        graph, "bees", store=make_store, every=make_store.every(9),
+        graph, "bees", store=make_store, every=make_store.every(4),
         context=lambda: options(scholars("unclear", "good")),
     )  # fmt: skip
     assert (kills.standing, kills.output) == ("done", "report 2")

@@ -65,7 +65,10 @@ async def test_after_three_drafts_the_best_one_is_taken(graph: Any) -> None:
 
 async def test_killed_after_any_fact_it_comes_to_the_same_draft(graph: Any, make_store: Any) -> None:
     kills = await kill_everywhere(
-        graph, PRODUCT, store=make_store, context=lambda: options(follows(GOOD_AT_LAST)), every=make_store.every(5)
+        graph,
+        PRODUCT,
+        store=make_store,
+        context=lambda: options(follows(GOOD_AT_LAST)),
     )
     assert (kills.standing, kills.output) == ("done", "draft 2")
 
