@@ -388,10 +388,12 @@ def free(cursor: Cursor) -> bool:
         hidden, base, shared = found
         (upto,) = cursor.execute(_NEEDED, (hidden,)).fetchone()
         # What it wrote stays, and isn't taken for something that a later run of this id writes.
-        for sql, given in ((_FORGET, (hidden,)), (_FREE, (hidden, -1 if upto is None else upto))):
-            left = PIECE_ROWS - (cursor.connection.total_changes - first)
-            if left <= 0 or cursor.execute(sql, (*given, left)).rowcount == left:
-                return False
+        left = PIECE_ROWS - (cursor.connection.total_changes - first)
+        if left <= 0 or cursor.execute(_FORGET, (hidden, left)).rowcount == left:
+            return False
+        left = PIECE_ROWS - (cursor.connection.total_changes - first)
+        if cursor.execute(_FREE, (hidden, -1 if upto is None else upto, left)).rowcount == left:
+            return False
         if upto is None:
             cursor.execute("DELETE FROM kept WHERE id = ?", (hidden,))
         else:
