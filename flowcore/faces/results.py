@@ -162,8 +162,8 @@ class RunResultBase:
 
     @property
     def _meanwhile(self) -> Meanwhile:
-        """What calls gave while others of their turn wait."""
-        return meanwhile(self.run.facts) if self.run.standing == "waiting" else NOTHING
+        """What calls gave while others of their turn wait; it stays known until the turn is over."""
+        return meanwhile(self.run.facts)
 
     def release_agents(self, release_new_items: bool = True) -> None:
         """Let the items hold their agents no longer; ``item.agent`` is there as long as somebody else holds it."""

@@ -14,6 +14,7 @@ from flowcore import (
     RunState,
     ToolCallOutputItem,
     ToolGuardrailFunctionOutput,
+    UserError,
     function_tool,
     load,
     tool_output_guardrail,
@@ -155,6 +156,21 @@ async def test_a_state_from_json_tells_the_same() -> None:
     elsewhere = agent()
     second = await Runner.run(elsewhere, await RunState.from_string(elsewhere, state.to_string()))
     assert outputs(second) == ["c1", "c2", "c3"]
+
+
+async def test_what_was_told_stays_told_where_a_call_fails_then() -> None:
+    @function_tool(needs_approval=True, failure_error_function=None)
+    def gated(x: int) -> str:
+        raise OSError("no")
+
+    clerk = agent(tools=[free, gated])
+    first = await Runner.run(clerk, "go")
+    state = first.to_state()
+    for item in first.interruptions:
+        state.approve(item)
+    with pytest.raises(UserError, match="no") as raised:
+        await Runner.run(clerk, state)
+    assert outputs(raised.value.run_data.result) == ["c1", "c3"]
 
 
 async def test_a_turn_without_calls_that_ended_tells_nothing_more() -> None:

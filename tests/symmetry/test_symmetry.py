@@ -178,6 +178,10 @@ FOUND = {
         (Agent((Tool("t0", "agent"),), replies=(Reply((Call("t0"),)),)),),
         (Agent((Tool("t0", "flaky"),), replies=(Reply((Call("t0"),)),)),),
     ),
+    "a call fails after it was approved: what its sibling gave wasn't told any more": Script(
+        (Agent((Tool("t0"), Tool("t1", "raise", approval="always")), replies=(Reply((Call("t0"), Call("t1"))),)),),
+        tries=1,
+    ),
     "a state forgot the values that tools gave": Script(
         (Agent((ASKS, Tool("t1", "data")), replies=(Reply((Call("t1"),)), Reply((Call("t0"),)))),)
     ),
