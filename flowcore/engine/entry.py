@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from flowcore.engine.children import Suspend
@@ -22,6 +23,8 @@ from flowcore.machine.fold import Preview
 if TYPE_CHECKING:
     from flowcore.engine.tree import Live
 
+_WHERE: Callable[[type[Where], tuple[Any, ...]], Where] = tuple.__new__
+
 
 async def enter(live: Live, task: asyncio.Task[Any] | None, started: float) -> None:
     """Enter the current place. Its outcome is committed when this returns, whatever it is. ``task``: the one that runs
@@ -39,7 +42,7 @@ async def enter(live: Live, task: asyncio.Task[Any] | None, started: float) -> N
     state = live.graph.schema.view(live.snapshot.values)
     live.task, live.interrupted = task, False
     if OBSERVERS:
-        HERE.set(Where(live.id, visit.node, visit.number))
+        HERE.set(_WHERE(Where, (live.id, visit.node, visit.number, None)))
     outcome: Any = None
     raised: BaseException | None = None
     waiting: list[Suspend] = []

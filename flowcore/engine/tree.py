@@ -33,6 +33,7 @@ from flowcore.stores.base import Append, Claim, IndexRow, Letter, OpenRequest, S
 T = TypeVar("T")
 _NONE: frozenset[str] = frozenset()
 _MADE: Callable[[type[Transition], tuple[Any, ...]], Transition] = tuple.__new__
+_TOLD: Callable[[type[Committed], tuple[Any, ...]], Committed] = tuple.__new__
 _MOVING = ("running", None, 0)
 """What the index knows of a run that moves."""
 Sink = Callable[[Event], None]
@@ -153,10 +154,13 @@ class Tree:
     def tell(self, what: Committed | Noted) -> None:
         """Hand something to the observers. An observer's error is no trouble of the run's."""
         for watch in self.watches or ():
-            try:
-                watch(what)
-            except Exception as error:
-                log("observer failed", level="error", run=self.root, error=repr(error))
+            self._tell(watch, what)
+
+    def _tell(self, watch: Watch, what: Committed | Noted) -> None:
+        try:
+            watch(what)
+        except Exception as error:
+            log("observer failed", level="error", run=self.root, error=repr(error))
 
     def _set_out(self) -> None:
         sinks = self._sinks
@@ -276,9 +280,9 @@ class Tree:
             if out is not None:
                 for fact in member.facts:
                     out(Committed(member.run, fact))
-            if self.watches:
+            for watch in self.watches or ():
                 for fact in member.facts:
-                    self.tell(Committed(member.run, fact))
+                    self._tell(watch, _TOLD(Committed, (member.run, fact)))
 
     def _break(self, error: Exception) -> None:
         """Nothing more can be committed from here: what is in memory is no longer the truth."""

@@ -32,7 +32,7 @@ from flowcore.tracing.spans import Span, SpanError
 
 if TYPE_CHECKING:
     from flowcore.engine.observe import Noted
-    from flowcore.tracing.runs import RunSpans
+    from flowcore.tracing.runs import Above, RunSpans
 
 NODES = frozenset(
     {
@@ -56,31 +56,41 @@ _TASK_USAGE = (*_TURN_USAGE, ("requests", "requests"), ("total_tokens", "total_t
 
 
 class Generation(GenerationSpanData):
-    """A model's call whose input is put together when it's asked for: ``(what comes first, a shared list, from where,
-    to where)``.
+    """A model's call whose input is put together when it's asked for: ``first``, and what stands in a shared list from
+    ``begin`` to ``end``. Without such a list it isn't told.
 
     ``settings``: a dict, or ``ModelSettings``, which are written out when they're asked for.
     """
 
-    __slots__ = ("_conversation", "_settings", "instructions", "response_id")
+    __slots__ = ("_begin", "_end", "_first", "_items", "_settings", "_spent", "instructions", "response_id")
 
     def __init__(
         self,
-        conversation: tuple[Sequence[Any], Sequence[Any], int, int] | None,
+        first: Sequence[Any],
+        items: Sequence[Any] | None,
+        begin: int,
+        end: int,
         instructions: str | None,
         output: Sequence[Any] | None,
         model: str | None,
         settings: Any,
-        usage: dict[str, Any] | None,
+        spent: Mapping[str, Any] | None,
         response_id: str | None = None,
     ) -> None:
         self.response_id = response_id
-        self._conversation = conversation
+        self._first = first
+        self._items = items
+        self._begin = begin
+        self._end = end
         self.instructions = instructions
         self.output = output
         self.model = model
         self._settings = settings
-        self.usage = usage
+        self._spent = spent
+
+    @property
+    def usage(self) -> dict[str, Any] | None:  # type: ignore[override]  # made when it's read
+        return None if self._spent is None else dict(self._spent)
 
     @property
     def input(self) -> list[Any] | None:  # type: ignore[override]  # made when it's read
@@ -92,10 +102,7 @@ class Generation(GenerationSpanData):
     @property
     def seen(self) -> list[Any] | None:
         """The input without the instructions."""
-        if self._conversation is None:
-            return None
-        view, items, begin, end = self._conversation
-        return [*view, *items[begin:end]]
+        return None if self._items is None else [*self._first, *self._items[self._begin : self._end]]
 
     @property
     def model_config(self) -> Mapping[str, Any] | None:  # type: ignore[override]  # made when it's read
@@ -143,13 +150,32 @@ class Reply(ResponseSpanData):
         return {"type": self.type, "response_id": id, "usage": self.usage}
 
 
+class Turn(TurnSpanData):
+    """A turn whose usage is put together when it's asked for. ``spent``: what it used, once it ended."""
+
+    __slots__ = ("spent",)
+
+    def __init__(self, turn: int, agent_name: str) -> None:
+        self.turn = turn
+        self.agent_name = agent_name
+        self.metadata = None
+        self.spent: Mapping[str, Any] | None = None
+
+    @property
+    def usage(self) -> dict[str, Any] | None:  # type: ignore[override]  # made when it's read
+        spent = self.spent
+        return None if spent is None else {name: spent.get(count, 0) for name, count in _TURN_USAGE}
+
+
 class ToolCall(FunctionSpanData):
     """A tool's call that knows its id."""
 
     __slots__ = ("call_id",)
 
     def __init__(self, name: str, input: str | None, call_id: str) -> None:
-        super().__init__(name, input, None)
+        self.name = name
+        self.input = input
+        self.output = self.mcp_data = None
         self.call_id = call_id
 
 
@@ -210,9 +236,8 @@ class AgentRun:
             self.due = at
 
     def _open_agent(self, at: float) -> None:
-        parent = self.run.above if self.task is None else self.task.span_id
         self.tools = None
-        self.agent = self.run.start(f"~agent.{self.agents}", self._described(), parent, at)
+        self.agent = self.run.start(f"~agent.{self.agents}", self._described(), self.task or self.run.above, at)
 
     def _described(self) -> AgentSpanData:
         spec = self._spec()
@@ -235,16 +260,15 @@ class AgentRun:
         if self.due is not None:
             self.turns += 1
             if self.run.tree.tasks and self.agent is not None:
-                data = TurnSpanData(self.turns, self.name)
-                self.turn = self.run.start(f"~turn.{self.turns}", data, self.agent.span_id, self.due)
+                data = Turn(self.turns, self.name)
+                self.turn = self.run.start(f"~turn.{self.turns}", data, self.agent, self.due)
             self.due = None
 
     def _end_turn(self, at: float) -> None:
         turn, spent = self.turn, self.spent
         self.spent = None
         if turn is not None:
-            if spent is not None:
-                turn.span_data.usage = {name: spent.get(count, 0) for name, count in _TURN_USAGE}
+            turn.span_data.spent = spent
             self.run.finish(turn, at)
             self.turn = None
 
@@ -267,17 +291,16 @@ class AgentRun:
             self._open_turn()
         return self.turn or self.agent
 
-    def innermost(self) -> str | None:
-        """Its id."""
-        span = self.turn if self.due is None and self.turn is not None else self.inner_span()
-        return self.run.above if span is None else span.span_id
+    def innermost(self) -> Above:
+        """The same, or what the run hangs under."""
+        return (self.turn if self.due is None and self.turn is not None else self.inner_span()) or self.run.above
 
     # -- facts ----------------------------------------------------------------------------------------------------
 
     def transition(self, fact: Transition) -> None:
         """A node was left."""
-        node = fact.node
-        new = self._resolved(fact, "items") if "items" in fact.update else []
+        node, update = fact.node, fact.update
+        new = self._resolved(fact, "items") if "items" in update else []
         if node == "call_model":
             self._called(fact, new)
         elif node == "run_tools":
@@ -287,10 +310,10 @@ class AgentRun:
         if new:
             self.starts[fact.seq] = len(self.items)
             self.items.extend(new)
-        if "view" in fact.update:
+        if "view" in update:
             self._viewed(fact)
-        if "sticky" in fact.update:
-            self.sticky.update(fact.update["sticky"])
+        if "sticky" in update:
+            self.sticky.update(update["sticky"])
         if node == "handoff":
             self._handed_off(fact, new)
         self._move(fact)
@@ -352,20 +375,18 @@ class AgentRun:
         response_id: str | None = None, error: SpanError | None = None,
     ) -> None:  # fmt: skip
         run, noted = self.run, self.noted
-        given: tuple[Sequence[Any], Sequence[Any], int, int] | None = None
+        first: Sequence[Any] = ()
+        items: Sequence[Any] | None = None
+        begin = end = 0
         instructions = None
         if run.sensitive and noted is None:
-            given = (self.view, self.items, self.view_at, len(self.items))
+            first, items, begin, end = self.view, self.items, self.view_at, len(self.items)
         elif run.sensitive and noted is not None and "input" in noted:
-            given, instructions = ((), noted["input"], 0, self.seen), noted.get("instructions")
+            items, end, instructions = noted["input"], self.seen, noted.get("instructions")
         model, settings = (self.model, None) if noted is None else (noted.get("model"), noted.get("settings"))
-        used = dict(usage) if usage else None
-        data: SpanData
-        data = told = Generation(
-            given, instructions, output if run.sensitive else None, model, settings, used, response_id
-        )
-        if self._kind() == "response":
-            data = Reply(told, at)
+        output = output if run.sensitive else None
+        told = Generation(first, items, begin, end, instructions, output, model, settings, usage or None, response_id)
+        data: SpanData = Reply(told, at) if self._kind() == "response" else told
         self.attempts += 1
         self.lost = None
         run.finish(run.start(f"~generation.{self.turns}.{self.attempts}", data, self.innermost(), started, error), at)
@@ -459,7 +480,7 @@ class AgentRun:
             at = fact.at if verdict.get("kind") == "tool_output" else span.start_time or fact.started
             data = GuardrailSpanData(str(verdict.get("guardrail")), verdict.get("behavior") != "allow")
             place = f"{fact.node}.{fact.visit}/{key}/~guardrail.{i}"
-            self.run.finish(self.run.start(place, data, span.span_id, at), at)
+            self.run.finish(self.run.start(place, data, span, at), at)
 
     def _rejected(self, key: str) -> bool:
         """Whether a person said no to a call, or to all calls of its tool."""
@@ -519,13 +540,13 @@ class AgentRun:
             span = self.run.effect_span(node, fact.visit, fact.key, fact.started)
             self.run.done(span, node, fact.visit, fact.key, fact.at)
 
-    def effect_data(self, node: str, key: str) -> tuple[SpanData, str | None]:
+    def effect_data(self, node: str, key: str) -> tuple[SpanData, Above]:
         """The data and the parent of a new span of an effect."""
-        parent = self.innermost() if node != "output_guardrails" or self.agent is None else self.agent.span_id
+        parent = self.innermost() if node != "output_guardrails" or self.agent is None else self.agent
         call = self.calls.get(key) if node == "run_tools" else None
         if call is not None:
             arguments = call.get("arguments") if self.run.sensitive else None
-            return ToolCall(str(call.get("name") or call.get("type")), arguments, str(call["call_id"])), parent
+            return ToolCall(call.get("name") or call["type"], arguments, call["call_id"]), parent
         if node == "handoff":
             return HandoffSpanData(self.name, None), parent
         if key.startswith("guardrail:"):
@@ -625,7 +646,7 @@ class AgentRun:
     def _listed(self, noted: Noted, at: float) -> None:
         """An MCP server is asked for its tools, or has answered (``result``) or failed (``error``)."""
         run, data = self.run, noted.data
-        place = f"{noted.node}.{noted.visit}/~mcp_tools:{data['id']}"
+        place = (noted.node, noted.visit, f"~mcp_tools:{data['id']}")
         if "result" not in data and "error" not in data:
             run.open[place] = run.start(None, MCPListToolsSpanData(data["server"]), self.innermost(), at)
             return
@@ -676,8 +697,14 @@ class AgentRun:
 
 def _calls_of(reply: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """A reply's function calls under the keys of their effects."""
-    waiting = [one for one in reply if one.get("type") in CALLS]
-    return {f"{i}:{one['call_id']}": one for i, one in enumerate(waiting) if one.get("call_id")}
+    calls: dict[str, Any] = {}
+    position = 0
+    for item in reply:
+        if item.get("type") in CALLS:
+            if item.get("call_id"):
+                calls[f"{position}:{item['call_id']}"] = item
+            position += 1
+    return calls
 
 
 def _names(tools: Sequence[Any] | None) -> list[str] | None:

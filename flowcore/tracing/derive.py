@@ -117,7 +117,7 @@ class SpanTree:
                 span = parent.effect_span(node, visit, key, began)
                 if parent.agent is not None:
                     parent.agent.nested.add(key)
-                return RunSpans(self, run, span.span_id, _graph_of(parent, key), parent.sensitive, parent.mute)
+                return RunSpans(self, run, span, _graph_of(parent, key), parent.sensitive, parent.mute)
         return RunSpans(self, run, None, None)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from datetime import UTC, datetime
+from typing import TypeAlias
 
 
 def gen_trace_id() -> str:
@@ -27,8 +28,16 @@ def trace_id_of(run: str) -> str:
     return "trace_" + hashlib.blake2b(run.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
-def span_id_of(place: str) -> str:
-    """The id of the span of a place in a run (``run/node.visit/key``): the same in every process."""
+Place: TypeAlias = str | tuple[str, int, str]
+"""Of a span in a run: an effect's node, visit and key, or a name."""
+
+
+def span_id_of(place: Place, run: str, round: int = 1) -> str:
+    """The id of the span of a place in a run, in the run's nth round: the same in every process."""
+    if not isinstance(place, str):
+        node, visit, key = place
+        place = f"{node}.{visit}/{key}"
+    place = f"{run}/{place}" if round == 1 else f"{run}/{place}#{round}"
     return "span_" + hashlib.blake2b(place.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
 
 

@@ -210,10 +210,8 @@ class DefaultTraceProvider(TraceProvider):
         if isinstance(parent, (NoOpTrace, NoOpSpan)):
             return NoOpSpan(span_data)
         if isinstance(parent, Span):
-            above, metadata, group = parent.span_id, parent.trace_metadata, parent.trace_group_id
-        else:
-            above, metadata, group = None, parent.metadata, parent.group_id
-        return Span(parent.trace_id, span_id, above, span_data, self._list, parent.tracing_api_key, metadata, group)
+            return Span(parent._trace, parent, span_data, self._list, span_id)
+        return Span(parent, None, span_data, self._list, span_id)
 
 
 _PROVIDER: TraceProvider = DefaultTraceProvider()

@@ -6,11 +6,12 @@ An agent's run is one too; what its own nodes do is read by ``agent_runs``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from flowcore.graph.outcomes import END
 from flowcore.machine.facts import Effect, Fact, Rested, Resumed, Signal, Started, Transition
 from flowcore.tracing.agent_runs import NODES, AgentRun
+from flowcore.tracing.ids import Place
 from flowcore.tracing.span_data import CustomSpanData, SpanData
 from flowcore.tracing.spans import NoOpSpan, Span, SpanError
 
@@ -18,22 +19,27 @@ if TYPE_CHECKING:
     from flowcore.tracing.derive import SpanTree
 
 
+Above: TypeAlias = Span[Any] | str | None
+"""The span that another hangs under, or its id; None: that is right under the trace."""
+
+
 class RunSpans:
     """The spans of one run of a tree.
 
-    ``above``: the id of the span that it hangs under. ``graph``: what it walks through, where that's known. ``rounds``:
-    how often it began or was resumed after its spans had ended; a later round's have ids of their own. ``entered``:
-    when the current visit was, ``at``: the last fact's time. ``sensitive``: whether its spans carry inputs and outputs;
-    ``mute``: whether nobody is told of them. A nested run may say no to either, and its own nested runs follow.
+    ``above``: the span that it hangs under, or its id. ``graph``: what it walks through, where that's known.
+    ``rounds``: how often it began or was resumed after its spans had ended; a later round's have ids of their own.
+    ``round``: the run's id and the current one. ``entered``: when the current visit was, ``at``: the last fact's time.
+    ``sensitive``: whether its spans carry inputs and outputs; ``mute``: whether nobody is told of them. A nested run
+    may say no to either, and its own nested runs follow.
     """
 
     __slots__ = (
         "above", "agent", "answers", "at", "effects", "ended", "entered", "first", "graph", "id", "left", "limits",
-        "mute", "open", "rounds", "sensitive", "seq", "tree", "usage", "visit",
+        "mute", "open", "round", "rounds", "sensitive", "seq", "tree", "usage", "visit",
     )  # fmt: skip
 
     def __init__(
-        self, tree: SpanTree, id: str, above: str | None, graph: Any, sensitive: bool = True, mute: bool = False
+        self, tree: SpanTree, id: str, above: Above, graph: Any, sensitive: bool = True, mute: bool = False
     ) -> None:
         self.tree = tree
         self.sensitive = sensitive
@@ -43,12 +49,13 @@ class RunSpans:
         self.graph = graph
         self.seq = -1
         self.rounds = 1
+        self.round: tuple[str, int] | None = None
         self.ended = False
         self.entered = self.at = 0.0
         self.first: Started | None = None
         self.agent: AgentRun | None = None
         self.visit: Span[Any] | None = None
-        self.open: dict[str, Span[Any]] = {}
+        self.open: dict[tuple[str, int, str], Span[Any]] = {}
         self.left: dict[str, tuple[int, int]] = {}
         self.effects: dict[str, tuple[int, dict[str, Any]]] = {}
         self.answers: dict[str, Any] = {}
@@ -178,6 +185,7 @@ class RunSpans:
         if self.ended:
             self.ended = False
             self.rounds += 1
+            self.round = None
             self.entered = fact.at
             if self.agent is not None:
                 self.agent.begin(fact.at)
@@ -191,18 +199,13 @@ class RunSpans:
     # -- spans ----------------------------------------------------------------------------------------------------
 
     def start(
-        self, place: str | None, data: SpanData, parent: str | None, at: float, error: SpanError | None = None
+        self, place: Place | None, data: SpanData, above: Above, at: float, error: SpanError | None = None
     ) -> Span[Any]:
         """Start the span of a place in the run; None: of something that no fact tells of."""
-        tree = self.tree
-        trace = tree.trace
-        if place is not None:
-            place = f"{self.id}/{place}" if self.rounds == 1 else f"{self.id}/{place}#{self.rounds}"
-        span: Span[Any] = Span(
-            trace.trace_id, None, parent, data, None, trace.tracing_api_key, trace.metadata, trace.group_id, place
-        )
-        span.start_time = at
-        span.error = error
+        tree, here = self.tree, self.round
+        if here is None:
+            here = self.round = (self.id, self.rounds)
+        span: Span[Any] = Span(tree.trace, above, data, None, None, place, here, at, error)
         if not self.mute:
             tree.out.on_span_start(span)
         return span
@@ -217,22 +220,22 @@ class RunSpans:
 
     def done(self, span: Span[Any], node: str, visit: int, key: str, at: float) -> None:
         """End the span of an effect."""
-        self.open.pop(f"{node}.{visit}/{key}", None)
+        self.open.pop((node, visit, key), None)
         self.finish(span, at)
 
-    def parent(self) -> str | None:
-        """The id of the span that a visit hangs under."""
+    def parent(self) -> Above:
+        """The span that a visit hangs under, or its id."""
         return self.above if self.agent is None else self.agent.innermost()
 
     def effect_span(self, node: str, visit: int, key: str, at: float) -> Span[Any]:
         """The span of an effect or a child run, started if it wasn't."""
-        place = f"{node}.{visit}/{key}"
+        place = (node, visit, key)
         span = self.open.get(place)
         if span is None:
             if self.agent is not None and node in NODES:
                 data, parent = self.agent.effect_data(node, key)
             else:
-                data, parent = CustomSpanData(key, {}), self._visit(node, visit).span_id
+                data, parent = CustomSpanData(key, {}), self._visit(node, visit)
             span = self.open[place] = self.start(place, data, parent, at)
         return span
 

@@ -7,9 +7,10 @@ from contextvars import Token
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar
 
-from flowcore.tracing.ids import gen_span_id, iso, span_id_of
+from flowcore.tracing.ids import Place, gen_span_id, iso, span_id_of
 from flowcore.tracing.scope import enter_span, leave_span
 from flowcore.tracing.span_data import SpanData
+from flowcore.tracing.traces import NoOpTrace, Trace
 
 if TYPE_CHECKING:
     from flowcore.tracing.processor_interface import TracingProcessor
@@ -33,45 +34,33 @@ class Span(Generic[TSpanData]):
     """
 
     __slots__ = (
-        "_id",
-        "_place",
-        "_processor",
-        "_token",
-        "end_time",
-        "error",
-        "parent_id",
-        "span_data",
+        "_above", "_id", "_place", "_processor", "_round", "_token", "_trace", "end_time", "error", "span_data",
         "start_time",
-        "trace_group_id",
-        "trace_id",
-        "trace_metadata",
-        "tracing_api_key",
     )  # fmt: skip
 
     def __init__(
         self,
-        trace_id: str,
-        span_id: str | None,
-        parent_id: str | None,
+        trace: Trace,
+        above: Span[Any] | str | None,
         span_data: TSpanData,
         processor: TracingProcessor | None = None,
-        tracing_api_key: str | None = None,
-        trace_metadata: dict[str, Any] | None = None,
-        trace_group_id: str | None = None,
-        place: str | None = None,
+        span_id: str | None = None,
+        place: Place | None = None,
+        round: tuple[str, int] | None = None,
+        start_time: float | None = None,
+        error: SpanError | None = None,
     ) -> None:
-        """``place``: of a span of a run; its id is computed from it when it's asked for."""
-        self.trace_id = trace_id
+        """``above``: the span that it hangs under, or its id; None: right under the trace. ``place``, ``round``: of
+        a span of a run; its id is computed from them when it's asked for."""
+        self._trace = trace
         self._id = span_id
         self._place = place
-        self.parent_id = parent_id
+        self._round = round
+        self._above = above
         self.span_data = span_data
-        self.error: SpanError | None = None
-        self.start_time: float | None = None
+        self.error = error
+        self.start_time = start_time
         self.end_time: float | None = None
-        self.tracing_api_key = tracing_api_key
-        self.trace_metadata = trace_metadata
-        self.trace_group_id = trace_group_id
         self._processor = processor
         self._token: Token[Any] | None = None
 
@@ -116,8 +105,35 @@ class Span(Generic[TSpanData]):
         """Its id."""
         id = self._id
         if id is None:
-            id = self._id = gen_span_id() if self._place is None else span_id_of(self._place)
+            place, round = self._place, self._round
+            id = self._id = gen_span_id() if place is None or round is None else span_id_of(place, *round)
         return id
+
+    @property
+    def parent_id(self) -> str | None:
+        """The id of the span that it hangs under."""
+        above = self._above
+        return above.span_id if isinstance(above, Span) else above
+
+    @property
+    def trace_id(self) -> str:
+        """Its trace's id."""
+        return self._trace.trace_id
+
+    @property
+    def trace_metadata(self) -> dict[str, Any] | None:
+        """Its trace's."""
+        return self._trace.metadata
+
+    @property
+    def trace_group_id(self) -> str | None:
+        """Its trace's."""
+        return self._trace.group_id
+
+    @property
+    def tracing_api_key(self) -> str | None:
+        """Its trace's."""
+        return self._trace.tracing_api_key
 
     @property
     def started_at(self) -> str | None:
@@ -147,7 +163,10 @@ class NoOpSpan(Span[TSpanData]):
     __slots__ = ()
 
     def __init__(self, span_data: TSpanData) -> None:
-        super().__init__("no-op", "no-op", None, span_data)
+        super().__init__(_NO_TRACE, None, span_data, span_id="no-op")
 
     def export(self) -> dict[str, Any] | None:
         return None
+
+
+_NO_TRACE = NoOpTrace()

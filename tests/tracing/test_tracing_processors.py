@@ -51,7 +51,7 @@ class Given(TracingExporter):
 
 
 def span(n: int = 0) -> Span[Any]:
-    made = Span("trace_1", None, None, CustomSpanData(str(n), {}))
+    made = Span(Trace("t", "trace_1"), None, CustomSpanData(str(n), {}))
     made.start()
     made.finish()
     return made
@@ -277,7 +277,7 @@ def test_keys_come_from_the_trace_the_exporter_the_process_or_the_environment(
 def test_too_long_fields_are_cut_and_unknown_usage_is_left_out() -> None:
     messages = [{"role": "user", "content": "x" * 30_000} for _ in range(10)]
     usage = {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3, "requests": 1}
-    made = Span("t", None, None, GenerationSpanData(messages, [{"text": "ü" * 300_000}], usage=usage))
+    made = Span(Trace("t"), None, GenerationSpanData(messages, [{"text": "ü" * 300_000}], usage=usage))
     exported = made.export()
     assert exported is not None
     data = fitted(exported)["span_data"]
