@@ -48,22 +48,79 @@ def get_default_model_settings(model: str | None = None) -> ModelSettings:
     name = get_default_model() if model is None else model
     if not gpt_5_reasoning_settings_required(name):
         return ModelSettings()
-    from openai.types.shared import Reasoning
+    effort = next((effort for known, effort in _EFFORTS if re.fullmatch(known, name)), None)
+    return SettingsByName(verbosity="low").bringing(effort)
 
-    effort: Any = next((effort for known, effort in _EFFORTS if re.fullmatch(known, name)), None)
-    return ModelSettings(reasoning=None if effort is None else Reasoning(effort=effort), verbosity="low")
+
+class SettingsByName(ModelSettings):
+    """What a model's name brings along. ``reasoning`` is made when it's first read: most programs' agents never get to
+    OpenAI's package."""
+
+    __slots__ = ("_effort",)
+
+    def bringing(self, effort: str | None) -> SettingsByName:
+        """Itself, with the reasoning effort that the name brings."""
+        self._effort = effort
+        del self.__dict__["reasoning"]
+        return self
+
+    @property
+    def reasoning(self) -> Any:
+        kept = self.__dict__
+        if "reasoning" not in kept:
+            kept["reasoning"] = self._brought()
+        return kept["reasoning"]
+
+    @reasoning.setter
+    def reasoning(self, value: Any) -> None:
+        self.__dict__["reasoning"] = value
+
+    def _brought(self) -> Any:
+        effort: Any = getattr(self, "_effort", None)
+        if effort is None:
+            return None
+        from openai.types.shared import Reasoning
+
+        return Reasoning(effort=effort)
+
+    @property
+    def changed(self) -> bool:
+        """Whether they aren't what the name brought any more."""
+        kept = self.__dict__
+        if "reasoning" not in kept:
+            return kept != _NAMED
+        return {**kept, "reasoning": None} != {**_NAMED, "reasoning": None} or kept["reasoning"] != self._brought()
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ModelSettings):
+            return NotImplemented
+        mine, theirs = self.__dict__, other.__dict__
+        if type(other) is SettingsByName and mine.keys() == theirs.keys() == _NAMED.keys():
+            return mine == theirs and self._effort == other._effort
+        return {**mine, "reasoning": self.reasoning} == {**theirs, "reasoning": other.reasoning}
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+_NOTHING = vars(ModelSettings()).copy()
+_NAMED = vars(SettingsByName(verbosity="low").bringing(None)).copy()
+
+
+def _none() -> ModelSettings:
+    """Settings that say nothing."""
+    made = object.__new__(ModelSettings)  # past its own function: there may be one at every turn
+    made.__dict__.update(_NOTHING)
+    return made
 
 
 def are_default(settings: ModelSettings) -> bool:
     """Whether settings are those of an agent that gives none and names no model."""
-    if is_gpt_5_default() and settings.verbosity != "low":
-        return False  # most agents; asking further would import openai
-    return settings == get_default_model_settings()
+    return (settings.verbosity == "low") is is_gpt_5_default() and settings == get_default_model_settings()
 
 
 def settings_of(model: str | Model | None) -> ModelSettings:
     """The settings of an agent with this model that gives none."""
-    return ModelSettings() if isinstance(model, Model) else get_default_model_settings(model)
+    return _none() if isinstance(model, Model) else get_default_model_settings(model)
 
 
 def settings_for(
@@ -75,8 +132,15 @@ def settings_for(
     ``chosen``: what the run names, ``model`` what was found under it: where nothing is named, that may be an embedded
     one, which says its own name.
     """
-    if settings != settings_of(own):
+    if type(settings) is SettingsByName:
+        given = settings.changed
+    elif isinstance(own, Model):
+        given = settings.__dict__ != _NOTHING
+    else:
+        given = settings.verbosity == "low" or settings.__dict__ == _NOTHING
+        given = not given or settings != settings_of(own)
+    if given:
         return settings
     if chosen is None and getattr(model, "model", get_default_model()) != get_default_model():
-        return ModelSettings()
+        return _none()
     return settings_of(chosen)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
+from openai.types.shared import Reasoning
 
 from flowcore import Agent, ModelSettings, Runner
 from flowcore.models import (
@@ -93,10 +96,43 @@ async def test_the_run_s_model_gets_the_settings_of_its_own_name():
     assert sent[1].temperature == 0.5
 
 
+@pytest.mark.parametrize("name", ["gpt-5", "gpt-5-mini", "gpt-5.6-luna"])
+def test_settings_that_a_name_brings_are_settings_like_any(name):
+    brought, again = get_default_model_settings(name), get_default_model_settings(name)
+    effort = {"gpt-5": "low", "gpt-5.6-luna": "none"}.get(name)
+    written = ModelSettings(reasoning=effort and Reasoning(effort=effort), verbosity="low")
+    assert isinstance(brought, ModelSettings)
+    assert brought == written
+    assert written == brought
+    assert brought == again
+    assert brought != ModelSettings()
+    assert ModelSettings() != brought
+    assert brought.to_json_dict() == written.to_json_dict()
+    assert brought.resolve(ModelSettings(temperature=1)) == replace(written, temperature=1)
+    assert copy.deepcopy(again) == again == replace(again)
+    again.temperature = 0.5
+    assert again != brought
+
+
+@pytest.mark.parametrize("change", ["temperature", "reasoning", "effort"])
+async def test_settings_that_a_name_brought_and_the_app_changed_go_to_any_model(change):
+    agent, model = Agent(name="A"), ScriptedModel(["done"])
+    if change == "effort":
+        agent.model_settings.reasoning.effort = "high"
+    else:
+        setattr(agent.model_settings, change, 0.5 if change == "temperature" else Reasoning(effort="high"))
+    await Runner.run(agent, "go", run_config={"model": model})
+    sent = model.calls[0].model_settings
+    assert sent == agent.model_settings
+    assert sent.verbosity == "low"
+
+
 def test_an_agent_that_brings_its_model_needs_no_openai():
     code = (
-        "import sys, flowcore; from flowcore.testing import ScriptedModel;"
+        "import asyncio, sys, flowcore; from flowcore.testing import ScriptedModel;"
         "flowcore.Agent(name='A', model=ScriptedModel()); flowcore.Agent(name='B', model='local');"
+        "agent = flowcore.Agent(name='C').clone(name='D'); model = ScriptedModel(['hi']);"
+        "asyncio.run(flowcore.Runner.run(agent, 'go', run_config={'model': model}));"
         "assert 'openai' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

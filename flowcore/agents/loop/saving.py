@@ -85,10 +85,11 @@ async def _write(state: AgentState, ctx: Context, options: Options, session: Ses
 
 async def _compacted(state: AgentState, ctx: Context, options: Options, session: Any) -> None:
     """Let a session make itself short, once; what that used is the run's."""
-    agent, given = ctx.bound.current(state), {"response_id": state.response_id}
-    store = agent.model_settings.resolve(options.config.model_settings).store
-    if store is not None:
-        given["store"] = store
+    given: dict[str, Any] = {"response_id": state.response_id}
+    settings = (options.config.model_settings, ctx.bound.current(state).model_settings)
+    kept = [one.store for one in settings if one is not None and one.store is not None]
+    if kept:
+        given["store"] = kept[0]
 
     async def compact() -> None:
         wrapper = RunContextWrapper(options.wrapper(ctx).context)
