@@ -133,7 +133,7 @@ def settings_for(
     one, which says its own name.
     """
     if type(settings) is SettingsByName:
-        given = settings.changed
+        given = settings.__dict__ != _NAMED and settings.changed
     elif isinstance(own, Model):
         given = settings.__dict__ != _NOTHING
     else:
@@ -141,6 +141,8 @@ def settings_for(
         given = not given or settings != settings_of(own)
     if given:
         return settings
+    if chosen is model:
+        return _none()
     if chosen is None and getattr(model, "model", get_default_model()) != get_default_model():
         return _none()
     return settings_of(chosen)

@@ -16,7 +16,7 @@ from flowcore.agents.items import input_items, is_message, refusal_of, text_of, 
 from flowcore.agents.lifecycle import fire, hears
 from flowcore.agents.loop.ends import final_update, handled, told_of
 from flowcore.agents.loop.judge import ask, input_judges, input_of, keys_of, subject_of
-from flowcore.agents.loop.listing import listed_tools, mark_secrets
+from flowcore.agents.loop.listing import listed_tools, mark_secrets, marked
 from flowcore.agents.loop.saving import save, session_history
 from flowcore.agents.loop.state import CALLS, AgentState
 from flowcore.agents.loop.together import together
@@ -192,10 +192,12 @@ async def _resolve(
     tools: Sequence[Any]
     if agent.mcp_servers:
         listed = await listed_tools(ctx, options, agent, wrapper)
-        await mark_secrets(ctx, agent, listed)
+        if not marked(ctx, agent, listed):
+            await mark_secrets(ctx, agent, listed)
         tools = await offered(listed, wrapper, agent)
     else:
-        await mark_secrets(ctx, agent, agent.tools)
+        if not marked(ctx, agent, agent.tools):
+            await mark_secrets(ctx, agent, agent.tools)
         tools = agent.tools if always_offered(agent.tools) else await offered(agent.tools, wrapper, agent)
     handoffs = agent.resolved_handoffs
     if handoffs and not always_offered(handoffs):

@@ -44,13 +44,16 @@ async def listed_tools(
     return found
 
 
+def marked(ctx: Context, agent: AgentSpec[Any], tools: Sequence[Any]) -> bool:
+    """Whether ``mark_secrets`` has looked at these tools of the agent."""
+    seen = ctx.scratch.get(KEY)
+    return seen is not None and seen.get(agent.name) == tools
+
+
 async def mark_secrets(ctx: Context, agent: AgentSpec[Any], tools: Sequence[Any]) -> None:
     """Write down, before the model is called, what is secret of an agent and its tools that the journal doesn't tell
     yet: of tools that were found or given since the run began, and of marks that are newer than the run."""
-    seen = ctx.scratch.setdefault(KEY, {})
-    if seen.get(agent.name) == tools:
-        return
-    seen[agent.name] = list(tools)
+    ctx.scratch.setdefault(KEY, {})[agent.name] = list(tools)
     fields = sorted(agent.output_schema.secret_fields())
     found = {**tool_secrets(tools), "replies": {agent.name: fields} if fields else {}}
     if not any(found.values()):
