@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -741,7 +742,8 @@ def announced(there: Seen, here: Seen) -> None:
 
 
 def _announced(hook: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(one for one in hook[:5] if isinstance(one, str))
+    """A hook's name and texts, without the requests that instructions count: what was paid before a death is known."""
+    return tuple(re.sub(r" after \d+$", "", one) for one in hook[:5] if isinstance(one, str))
 
 
 def _place(span: Any) -> Any:
