@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,3 +21,10 @@ if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM:
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """The whole suite runs in two processes; where tests are named, they run in this one."""
     return 2 if config.args_source is pytest.Config.ArgsSource.TESTPATHS else 0
+
+
+def pytest_sessionfinish() -> None:
+    """The database ends with the tests: what these processes do at their exit has to be done in seconds."""
+    postgres = sys.modules.get("stores_postgres")
+    if postgres is not None and postgres.server.cache_info().currsize:
+        postgres.server().end()

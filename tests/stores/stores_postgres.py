@@ -65,6 +65,7 @@ class Server:
 
     def end(self) -> None:
         """Stop the server for good."""
+        atexit.unregister(self.end)
         self._server.cleanup()
 
 
