@@ -76,7 +76,10 @@ def names_of(names: Names, kind: str, after: str | None, limit: int) -> Job[list
 
 
 BY_HEAP = b"SET LOCAL enable_seqscan = on; SET LOCAL enable_indexscan = off; SET LOCAL enable_bitmapscan = off"
-BY_INDEX = b"SET LOCAL enable_seqscan = off; SET LOCAL enable_indexscan = on; SET LOCAL enable_sort = off"
+BY_INDEX = (
+    b"SET LOCAL enable_seqscan = off; SET LOCAL enable_indexscan = on;"
+    b" SET LOCAL enable_sort = off; SET LOCAL enable_incremental_sort = off"
+)
 _INDEXED = {
     "fact_pkey": ("fact", "run >= ''::bytea", "run, seq"),
     "run_pkey": ("run", "id >= ''::bytea", "id"),
@@ -89,7 +92,8 @@ _INDEXED = {
         "root = id AND letters > known AND standing IN ('running', 'waiting')",
         "coalesce(due, created), id",
     ),
-    "run_loose": ("run", "root = id AND standing = 'running' AND due IS NULL", "created, id"),
+    # by `base`, too: what run_standing isn't ordered by
+    "run_loose": ("run", "root = id AND standing = 'running' AND due IS NULL", "created, id, base"),
     "run_owner": ("run", "owner IS NOT NULL", "owner"),
     "run_base": ("run", "base IS NOT NULL", "base"),
     "kept_pkey": ("kept", "id >= ''::bytea", "id"),

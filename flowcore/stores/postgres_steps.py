@@ -363,7 +363,7 @@ CREATE TRIGGER count_letter AFTER INSERT OR DELETE ON @.letter FOR EACH ROW EXEC
 
 CREATE INDEX run_called ON @.run (coalesce(due, created), id)
 WHERE root = id AND letters > known AND standing IN ('running', 'waiting');
-CREATE INDEX run_loose ON @.run (created, id) WHERE root = id AND standing = 'running' AND due IS NULL;
+CREATE INDEX run_loose ON @.run (created, id, base) WHERE root = id AND standing = 'running' AND due IS NULL;
 """
 
 # What is deleted is hidden as a whole, and freed in pieces. `loose`: somebody should look which of its facts a fork

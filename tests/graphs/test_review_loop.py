@@ -74,5 +74,5 @@ async def test_killed_after_any_fact_it_comes_to_the_same_draft(graph: Any, make
 
 
 def test_the_loop_is_bounded_and_every_draft_is_judged(graph: Any) -> None:
-    assert graph.bounded() <= 15
+    assert graph.bounded(waits=0) <= 15
     assert graph.always_before("judge", "keep")
