@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from flowcore.graph.graph import Graph
 
 T = TypeVar("T")
+_NOTED: Callable[[type[Noted], tuple[Any, ...]], Noted] = tuple.__new__
 Check: TypeAlias = Callable[[], Awaitable[dict[str, Any] | None]]
 """Asks the world whether an effect happened: its value, as ``{"value": …}``, or None."""
 
@@ -424,7 +425,7 @@ class Context:
         """Tell observers (traces) something about this visit, or about its effect ``key``; never stored."""
         tree = self._live.tree
         if tree.watches:
-            tree.tell(Noted(self.run_id, self.node, self.visit, key, data))
+            tree.tell(_NOTED(Noted, (self.run_id, self.node, self.visit, key, data)))
 
     @contextmanager
     def inside(self, key: str) -> Iterator[None]:

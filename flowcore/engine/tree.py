@@ -273,16 +273,16 @@ class Tree:
             pause = min(pause * 2, 1.0)
 
     def _committed(self, members: Sequence[Append], answers: Sequence[Exception | None]) -> None:
-        out = self.out
+        out, watches = self.out, self.watches or ()
         for member, answer in zip(members, answers, strict=True):
             if answer is not None:
                 self._break(answer)
-            if out is not None:
-                for fact in member.facts:
-                    out(Committed(member.run, fact))
-            for watch in self.watches or ():
-                for fact in member.facts:
-                    self._tell(watch, _TOLD(Committed, (member.run, fact)))
+            for fact in member.facts:
+                told = _TOLD(Committed, (member.run, fact))
+                if out is not None:
+                    out(told)
+                for watch in watches:
+                    self._tell(watch, told)
 
     def _break(self, error: Exception) -> None:
         """Nothing more can be committed from here: what is in memory is no longer the truth."""

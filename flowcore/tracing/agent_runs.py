@@ -299,16 +299,18 @@ class AgentRun:
 
     def transition(self, fact: Transition) -> None:
         """A node was left."""
-        node, update = fact.node, fact.update
-        new = self._resolved(fact, "items") if "items" in update else []
+        seq, _, at, node, visit, on, to, to_visit, update, how, *_ = fact
+        new: Sequence[Any] = ()
+        if "items" in update:
+            new = update["items"] if how is None else self._resolved(fact, "items")
         if node == "call_model":
             self._called(fact, new)
         elif node == "run_tools":
             self._tools_ran(fact, new)
-        if fact.on == "tripped":
+        if on == "tripped":
             self._tripped(fact)
         if new:
-            self.starts[fact.seq] = len(self.items)
+            self.starts[seq] = len(self.items)
             self.items.extend(new)
         if "view" in update:
             self._viewed(fact)
@@ -316,44 +318,41 @@ class AgentRun:
             self.sticky.update(update["sticky"])
         if node == "handoff":
             self._handed_off(fact, new)
-        self._move(fact)
-
-    def _move(self, fact: Transition) -> None:
-        """What the edge leads to may end the turn, or begin the next."""
-        to = fact.to
+        # What the edge leads to may end the turn, or begin the next.
         if to == "call_model":
-            if fact.node != to or fact.to_visit != fact.visit:
-                if fact.node != "input_guardrails" or (self.turn is None and self.due is None):
-                    self._end_turn(fact.at)
-                    self.due = fact.at
+            if node != to or to_visit != visit:
+                if node != "input_guardrails" or (self.turn is None and self.due is None):
+                    self._end_turn(at)
+                    self.due = at
                 self.attempts = 0
                 self.noted = None
         elif to == "input_guardrails":
-            self.due = fact.at
+            self.due = at
         elif to in _AFTER_TURN:
             self.due = None
-            self._end_turn(fact.at)
+            self._end_turn(at)
 
-    def _called(self, fact: Transition, new: list[Any]) -> None:
-        if fact.on in _BODILESS:
+    def _called(self, fact: Transition, new: Sequence[Any]) -> None:
+        _, started, at, _, _, on, _, _, update, _, _, _, error, usage = fact
+        if on in _BODILESS:
             return
         if self.due is not None:
             self._open_turn()
-        if fact.usage:
-            self._spend(fact.usage)
-        if fact.update.get("model"):
-            self.model = str(fact.update["model"])
-        if fact.update and fact.on != "tripped":
-            self.kind = str(fact.update.get("span") or self.kind or "generation")
+        if usage:
+            self._spend(usage)
+        if update.get("model"):
+            self.model = str(update["model"])
+        if update and on != "tripped":
+            self.kind = str(update.get("span") or self.kind or "generation")
         if self.reply is not None:
             self._replied(self.reply)
         elif self._replied_before(fact):
             pass  # told when it was recorded; the model wasn't asked again
-        elif fact.error is not None:
-            self._not_generated(fact, fact.error)
-        elif fact.on != "tripped":
+        elif error is not None:
+            self._not_generated(fact, error)
+        elif on != "tripped":
             made = [one for one in new if one.get("role") != "user"]  # what the model is told back isn't its own
-            self._generated(fact.started, fact.at, made, fact.usage, fact.update.get("response_id"))
+            self._generated(started, at, made, usage, update.get("response_id"))
         self.calls = _calls_of(new)
         self.told.clear()
         self.nested.clear()
@@ -406,26 +405,27 @@ class AgentRun:
         model = None if noted or self.kind else getattr(self._spec(), "model", None)
         return str(noted or self.kind or getattr(model, "span", "generation"))
 
-    def _tools_ran(self, fact: Transition, new: list[Any]) -> None:
+    def _tools_ran(self, fact: Transition, new: Sequence[Any]) -> None:
         """Calls that no effect told of: a single one that left at once, those that a person rejected."""
         records: dict[str, dict[str, Any]] = {}
         for item in new:
             key = self._untold(item.get("call_id"), records)
             if key is not None:
                 records[key] = {"item": item}
-        tripped = fact.update.get("tripped")
+        update, node, visit, started = fact.update, fact.node, fact.visit, fact.started
+        tripped = update.get("tripped")
         if isinstance(tripped, dict):
             key = self._untold(tripped.get("call_id"), records)
             if key is not None:
                 records[key] = {"tripped": tripped}
-        if records and "verdicts" in fact.update:
+        if records and "verdicts" in update:
             by_call = {self.calls[key]["call_id"]: one for key, one in records.items()}
             for verdict in self._resolved(fact, "verdicts"):
                 by_call.get(verdict.get("call_id"), {}).setdefault("verdicts", []).append(verdict)
         for key, record in records.items():
-            span = self.run.effect_span(fact.node, fact.visit, key, fact.started)
+            span = self.run.effect_span(node, visit, key, started)
             if key not in self.nested:  # that one began with its run, maybe at an earlier entry
-                span.start_time = fact.started
+                span.start_time = started
             if (self.run.answers or self.sticky) and self._rejected(key):
                 record["rejected"] = True
             self._tool_ended(span, fact, key, record)
@@ -490,7 +490,7 @@ class AgentRun:
             answer = self.sticky.get(called_name(self.calls[key]))
         return answer is False or (isinstance(answer, dict) and answer.get("approve") is False)
 
-    def _handed_off(self, fact: Transition, new: list[Any]) -> None:
+    def _handed_off(self, fact: Transition, new: Sequence[Any]) -> None:
         target = fact.update.get("agent")
         span = self.run.effect_span(fact.node, fact.visit, "handoff", fact.started)
         span.start_time = fact.started

@@ -126,7 +126,7 @@ class Follower:
             known = tree.runs.get(run)
             usual = known is not None and type(fact) is Transition and fact.seq == known.seq + 1
             if usual and fact.to != END and not tree.secrets.active:  # type: ignore[union-attr]
-                known.take(fact)  # type: ignore[union-attr]  # nothing begins with it, and nothing ends
+                known.transition(fact)  # type: ignore[union-attr, arg-type]  # nothing begins with it, nothing ends
             else:
                 self._take(run, fact)
 

@@ -66,11 +66,12 @@ class RunSpans:
 
     def take(self, fact: Fact) -> None:
         """Take the next fact in."""
-        self.seq = fact.seq
         kind = type(fact)
         if kind is Transition:
-            self._transition(fact)  # type: ignore[arg-type]
-        elif kind is Effect:
+            self.transition(fact)  # type: ignore[arg-type]
+            return
+        self.seq = fact.seq
+        if kind is Effect:
             self._effect(fact)  # type: ignore[arg-type]
         elif kind is Rested:
             self._rested(fact)  # type: ignore[arg-type]
@@ -88,26 +89,30 @@ class RunSpans:
             self.limits = dict(fact.limits)
         self.at = fact.at
 
-    def _transition(self, fact: Transition) -> None:
-        if fact.usage:
-            self.spend(fact.usage)
+    def transition(self, fact: Transition) -> None:
+        """Take the next fact in, a transition."""
+        # Taken apart at once: a named tuple's fields cost more to ask for one by one.
+        self.seq, _, at, node, visit, _, to, to_visit, update, _, _, not_before, _, usage = fact
+        if usage:
+            self.spend(usage)
         agent = self.agent
-        if agent is None and fact.node == "prepare" and "begun" in fact.update:
-            self._visit_ended(fact.node, fact.visit, fact.at)
+        if agent is None and node == "prepare" and "begun" in update:
+            self._visit_ended(node, visit, at)
             agent = self.agent = AgentRun(self, fact)
-        if agent is None or fact.node not in NODES:
+        if agent is None or node not in NODES:
             self._left(fact)
         if agent is not None:
             agent.transition(fact)
-        if fact.to != fact.node or fact.to_visit != fact.visit:
-            asks = agent is not None and "await_decision" in (fact.node, fact.to)  # the tools' visit goes on then
+        if to != node or to_visit != visit:
+            asks = agent is not None and "await_decision" in (node, to)  # the tools' visit goes on then
             if self.open and not asks:
-                self._break_off(fact.at, "Broken off")
-            self.entered = fact.at if fact.not_before is None else max(fact.at, fact.not_before)
-        if fact.to == END:
+                self._break_off(at, "Broken off")
+            self.entered = at if not_before is None else max(at, not_before)
+        if to == END:
             if agent is not None:
-                agent.end(fact.at)
+                agent.end(at)
             self.ended = True
+        self.at = at
 
     def _left(self, fact: Transition) -> None:
         """A node that is no agent's own was left, or is tried again."""
