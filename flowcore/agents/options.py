@@ -158,21 +158,22 @@ class Options:
             wrapper.approvals.learn(getattr(run, "facts", ()))
         usage: Any = wrapper.usage
         facts, spent, given = run.journal, run.spent, usage.given
+        known = len(facts)
+        if given is None and spent is None and self._read == known and facts is usage.facts:
+            return wrapper
         if given is not None and run.note_usage(given.to_counts()):
             usage.given, spent, given = None, run.spent, None
-        usage.spent, usage.known = spent, len(facts)
-        if spent is None and given is None and facts is usage.facts and self._read == len(facts):
-            return wrapper
         counts = run.usage
-        for more in (spent, given and given.to_counts()):
+        for more in (spent, given and given.to_counts()) if spent or given else ():
             if more:
                 counts = {**counts, **{name: counts.get(name, 0) + count for name, count in more.items()}}
-        usage.facts = facts
-        self._read = len(facts) if spent is None and given is None else -1
+        usage.facts, usage.spent, usage.known = facts, spent, known
+        self._read = known if spent is None and given is None else -1
+        get = counts.get
         if (
-            usage.requests != counts.get("requests", 0)
-            or usage.total_tokens != counts.get("total_tokens", 0)
-            or usage.cost != counts.get("cost", 0.0)
+            usage.requests != get("requests", 0)
+            or usage.total_tokens != get("total_tokens", 0)
+            or usage.cost != get("cost", 0.0)
         ):
             usage.take(counts)  # in place: who holds the wrapper sees it
         return wrapper

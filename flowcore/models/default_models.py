@@ -56,19 +56,26 @@ class SettingsByName(ModelSettings):
     """What a model's name brings along. ``reasoning`` is made when it's first read: most programs' agents never get to
     OpenAI's package."""
 
-    __slots__ = ("_effort",)
+    __slots__ = ("_effort", "_touched")
+    _touched: bool
 
     def bringing(self, effort: str | None) -> SettingsByName:
         """Itself, with the reasoning effort that the name brings."""
         self._effort = effort
         del self.__dict__["reasoning"]
+        object.__setattr__(self, "_touched", False)
         return self
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+        object.__setattr__(self, "_touched", True)
 
     @property
     def reasoning(self) -> Any:
         kept = self.__dict__
         if "reasoning" not in kept:
             kept["reasoning"] = self._brought()
+            object.__setattr__(self, "_touched", True)  # it can be changed in place now
         return kept["reasoning"]
 
     @reasoning.setter
@@ -86,6 +93,8 @@ class SettingsByName(ModelSettings):
     @property
     def changed(self) -> bool:
         """Whether they aren't what the name brought any more."""
+        if not self._touched:
+            return False
         kept = self.__dict__
         if "reasoning" not in kept:
             return kept != _NAMED
@@ -102,15 +111,16 @@ class SettingsByName(ModelSettings):
     __hash__ = None  # type: ignore[assignment]
 
 
-_NOTHING = vars(ModelSettings()).copy()
 _NAMED = vars(SettingsByName(verbosity="low").bringing(None)).copy()
 
 
 def _none() -> ModelSettings:
-    """Settings that say nothing."""
-    made = object.__new__(ModelSettings)  # past its own function: there may be one at every turn
-    made.__dict__.update(_NOTHING)
-    return made
+    """Settings that say nothing, for their class has all the defaults: there may be one at every turn."""
+    return object.__new__(ModelSettings)
+
+
+def _is_none(settings: ModelSettings) -> bool:
+    return all(one is None for one in settings.__dict__.values())
 
 
 def are_default(settings: ModelSettings) -> bool:
@@ -133,12 +143,11 @@ def settings_for(
     one, which says its own name.
     """
     if type(settings) is SettingsByName:
-        given = settings.__dict__ != _NAMED and settings.changed
+        given = settings.changed
     elif isinstance(own, Model):
-        given = settings.__dict__ != _NOTHING
+        given = not _is_none(settings)
     else:
-        given = settings.verbosity == "low" or settings.__dict__ == _NOTHING
-        given = not given or settings != settings_of(own)
+        given = not (settings.verbosity == "low" or _is_none(settings)) or settings != settings_of(own)
     if given:
         return settings
     if chosen is model:
