@@ -164,7 +164,7 @@ class Options:
         if given is not None and run.note_usage(given.to_counts()):
             usage.given, spent, given = None, run.spent, None
         counts = run.usage
-        for more in (spent, given and given.to_counts()) if spent or given else ():
+        for more in (spent, given and given.to_counts()):
             if more:
                 counts = {**counts, **{name: counts.get(name, 0) + count for name, count in more.items()}}
         usage.facts, usage.spent, usage.known = facts, spent, known

@@ -93,12 +93,8 @@ class SettingsByName(ModelSettings):
     @property
     def changed(self) -> bool:
         """Whether they aren't what the name brought any more."""
-        if not self._touched:
-            return False
-        kept = self.__dict__
-        if "reasoning" not in kept:
-            return kept != _NAMED
-        return {**kept, "reasoning": None} != {**_NAMED, "reasoning": None} or kept["reasoning"] != self._brought()
+        effort = getattr(self, "_effort", None)
+        return self._touched and self != SettingsByName(verbosity="low").bringing(effort)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ModelSettings):

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flowcore.engine.clock import CLOCK, Clock
-from flowcore.engine.run import Run, answer, load, resume, start
+from flowcore.engine.run import Run, answer, load, resume
 from flowcore.machine.facts import Fact, Standing
 from flowcore.stores.base import Store
 from flowcore.stores.memory import MemoryStore
-from flowcore.testing.crash import Answers, answer_to, finish, maker_of
+from flowcore.testing.crash import Answers, answer_to, maker_of, starting, undisturbed
 from flowcore.testing.walks import journals, same_moves
 
 MOST = 10_000
@@ -47,19 +47,9 @@ async def close_everywhere(
     What is given is as of ``kill_everywhere``. Raises AssertionError naming the difference.
     """
     make = maker_of(graph)
-
-    async def started(into: Store, id: str) -> Run:
-        return await start(
-            make(), input, store=into, run_id=id, context=context(), limits=limits, clock=clock, meta=meta
-        )
-
-    begin = started if begin is None else begin
+    begin = begin or starting(make, input, context, limits, clock, meta)
     calm, left = store(), store()
-    run = await begin(calm, "reference")
-    standing = await finish(run, answers)
-    expected = await run.result()
-    reference = await journals(calm, run.id)
-    await calm.close()
+    standing, output, reference = await undisturbed(await begin(calm, "reference"), calm, answers)
 
     async def again() -> Run:
         return await load("closed", make(), store=left, context=context(), clock=clock)
@@ -75,13 +65,13 @@ async def close_everywhere(
 
     closed, processes = await closing(await begin(left, "closed"), again, resumed, answered)
     result = await closed.result()
-    assert (result.standing, result.output) == (standing, expected.output), (
+    assert (result.standing, result.output) == (standing, output), (
         f"closed after every fact it ended {result.standing} with {result.output!r} ({result.error}), otherwise"
-        f" {standing} with {expected.output!r}"
+        f" {standing} with {output!r}"
     )
     same_moves(reference, await journals(left, "closed"))
     await left.close()
-    return Closes(processes, standing, expected.output, reference)
+    return Closes(processes, standing, output, reference)
 
 
 async def closing(

@@ -113,6 +113,29 @@ def maker_of(graph: Any) -> Callable[[], Any]:
     return graph if callable(graph) and not hasattr(graph, "graph") and not hasattr(graph, "nodes") else lambda: graph
 
 
+def starting(
+    make: Callable[[], Any], input: Any, context: Callable[[], Any], limits: dict[str, Any] | None, clock: Clock,
+    meta: dict[str, Any] | None,
+) -> Callable[[Any, str], Awaitable[Run]]:  # fmt: skip
+    """What starts such a run in a store, under an id."""
+
+    async def started(into: Any, id: str) -> Run:
+        return await start(
+            make(), input, store=into, run_id=id, context=context(), limits=limits, clock=clock, meta=meta
+        )
+
+    return started
+
+
+async def undisturbed(run: Run, store: Store, answers: Answers | None) -> tuple[Standing, Any, dict[str, list[Fact]]]:
+    """How a run ends that nobody disturbs: its standing, its output, and the walk of its tree. Closes the store."""
+    standing = await finish(run, answers)
+    result = await run.result()
+    reference = await journals(store, run.id)
+    await store.close()
+    return standing, result.output, reference
+
+
 def answer_to(answers: Answers | None, request: OpenRequest) -> Any:
     """What is answered to a request."""
     if answers is None:
@@ -159,20 +182,10 @@ async def kill_everywhere(
     as a fork; what it writes to ``store.inner`` isn't killed. Raises AssertionError naming k and the difference.
     """
     make = maker_of(graph)
-
-    async def started(into: Any, id: str) -> Run:
-        return await start(
-            make(), input, store=into, run_id=id, context=context(), limits=limits, clock=clock, meta=meta
-        )
-
-    begin = started if begin is None else begin
+    begin = begin or starting(make, input, context, limits, clock, meta)
     calm = store()
     counting = CrashingStore(calm)
-    run = await begin(counting, "reference")
-    standing = await finish(run, answers)
-    expected = await run.result()
-    reference = await journals(calm, run.id)
-    await calm.close()
+    standing, output, reference = await undisturbed(await begin(counting, "reference"), calm, answers)
     total = counting.written
     kills = 0
     for k in range(1, total + 1, every):
@@ -187,9 +200,9 @@ async def kill_everywhere(
                 again = await resume(id, make(), store=bytes_left, context=context(), clock=clock)
                 await finish(again, answers)
             result = await again.result()
-            assert (result.standing, result.output) == (standing, expected.output), (
+            assert (result.standing, result.output) == (standing, output), (
                 f"killed after fact {k}: it ended {result.standing} with {result.output!r} ({result.error}),"
-                f" without the kill {standing} with {expected.output!r}"
+                f" without the kill {standing} with {output!r}"
             )
             same_walk(reference, await journals(bytes_left, id))
         except RunNotFound:
@@ -198,4 +211,4 @@ async def kill_everywhere(
             error.add_note(f"killed after fact {k} of {total}")
             raise
         await bytes_left.close()
-    return Kills(kills, standing, expected.output, reference)
+    return Kills(kills, standing, output, reference)
